@@ -1,0 +1,356 @@
+"""Blocks of the event array, decoded into columns.
+
+A block is a run of whole events. Its columns are plain arrays, so that a block can cross a process boundary as bytes.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from mmprof.analyzers.load import categories as c
+from mmprof.analyzers.load import records as r
+from mmprof.analyzers.load.times import looks_unpadded, parse_column, parse_one
+
+NULL: Final = -(2**63)
+MAX_DUR_NS: Final = 10**15
+
+HOST: Final = "host"
+OPERATOR: Final = "operator"
+LAUNCH: Final = "launch"
+ACTIVITY: Final = "activity"
+SYNC: Final = "sync"
+OTHER: Final = "other"
+MEMORY: Final = "memory"
+
+_FAMILY_OF_KIND: Final = {
+    c.OPERATOR: OPERATOR,
+    c.ANNOTATION: HOST,
+    c.PYTHON: HOST,
+    c.RUNTIME: LAUNCH,
+    c.DRIVER: LAUNCH,
+    c.KERNEL: ACTIVITY,
+    c.MEMCPY: ACTIVITY,
+    c.MEMSET: ACTIVITY,
+    c.DEVICE_ANNOTATION: ACTIVITY,
+    c.SYNC: SYNC,
+    c.OVERHEAD: OTHER,
+    c.OTHER: OTHER,
+}
+
+Call = tuple[str, str, str, str, str, str]
+Shape = tuple[str, str]
+Collective = tuple[str, str, int, int, int]
+Thread = tuple[int | str, int | str]
+NO_CALL: Final[Call] = ("", "", "", "", "", "")
+
+T = TypeVar("T", bound=Struct)
+Timed = r.Complete | r.Instant
+
+
+class Codes(dict[Any, int]):
+    """Codes of distinct values, in order of appearance."""
+
+    def __missing__(self, value: object) -> int:
+        code = self[value] = len(self)
+        return code
+
+
+class Tables(Struct):
+    """What the codes of a decoder's columns stand for."""
+
+    names: list[str] = []
+    categories: list[str] = []
+    threads: list[Thread] = []
+    calls: list[Call] = []
+    shapes: list[Shape] = []
+    collectives: list[Collective] = []
+
+
+class Columns(Struct):
+    """Columns of one family: `codes` are uint32, `ints` are int64 with NULL where the event has no value."""
+
+    codes: dict[str, bytes] = {}
+    ints: dict[str, bytes] = {}
+
+
+class Block(Struct):
+    """A decoded run of events.
+
+    Attributes:
+        index: Its place among the blocks of the file.
+        events: Number of events in it, of any phase.
+        families: Columns per family of events.
+        kept_out: Number of events that no table keeps, per phase or category.
+        notes: Number of repaired or skipped events per note code.
+        labels: Metadata events as (what, pid, tid, label).
+    """
+
+    index: int
+    events: int
+    families: dict[str, Columns] = {}
+    kept_out: dict[str, int] = {}
+    notes: dict[str, int] = {}
+    labels: list[tuple[str, int | str, int | str, str]] = []
+
+
+class Decoder:
+    """Turns text or events into blocks; its code tables grow over all the blocks it makes."""
+
+    def __init__(self) -> None:
+        self._names, self._categories, self._threads = Codes(), Codes(), Codes()
+        self._calls, self._shapes, self._collectives = Codes({NO_CALL: 0}), Codes(), Codes()
+        self._unpadded = False
+        self._events = msgspec.json.Decoder(list[r.Event])
+        self._readers: dict[str, Callable[[list[Raw], Columns], None]] = {
+            OPERATOR: self._read_operators,
+            LAUNCH: self._read_launches,
+            ACTIVITY: self._read_activities,
+            SYNC: _read_syncs,
+            MEMORY: _read_memory,
+        }
+
+    def tables(self) -> Tables:
+        """What the codes of all blocks so far stand for."""
+        return Tables(
+            names=list(self._names),
+            categories=list(self._categories),
+            threads=list(self._threads),
+            calls=list(self._calls),
+            shapes=list(self._shapes),
+            collectives=list(self._collectives),
+        )
+
+    def decode(self, index: int, text: bytes) -> Block:
+        """The block of `text`: events separated by commas.
+
+        Raises:
+            msgspec.MsgspecError: The text is not valid JSON, or an event is not of the expected form.
+            RecursionError: An event is nested too deep.
+        """
+        return self.block(index, self._events.decode(b"[" + text + b"]"))
+
+    def block(self, index: int, events: Sequence[r.Event]) -> Block:
+        """The block of decoded events."""
+        block = Block(index=index, events=len(events))
+        by_category, flows, others = _group(events)
+        if flows:
+            block.kept_out["flow"] = flows
+        for category, positions in by_category.items():
+            self._add(block, _FAMILY_OF_KIND[c.kind_of(category)], positions, events)
+        self._add(block, MEMORY, _place_others(block, others, events), events)
+        return block
+
+    def _add(self, block: Block, family: str, positions: list[int], events: Sequence[r.Event]) -> None:
+        rows: list[Timed] = [events[p] for p in positions]  # type: ignore[misc]
+        positions, rows, starts, durs = self._times(block, positions, rows)
+        if not rows:
+            return
+        columns = Columns()
+        columns.codes["event"] = array("I", positions).tobytes()
+        columns.codes["category"] = _encode(self._categories, [e.cat for e in rows])
+        columns.codes["name"] = _encode(self._names, [e.name for e in rows])
+        columns.codes["thread"] = _encode(self._threads, [(e.pid, e.tid) for e in rows])
+        columns.ints["start_ns"] = starts.tobytes()
+        columns.ints["dur_ns"] = durs.tobytes()
+        if reader := self._readers.get(family):
+            reader([e.args for e in rows], columns)
+        merge(block.families.setdefault(family, Columns()), columns)
+
+    def _times(
+        self, block: Block, positions: list[int], rows: list[Timed]
+    ) -> tuple[list[int], list[Timed], array[int], array[int]]:
+        """Start and duration in nanoseconds; rows without a readable time are left out and counted."""
+        starts = parse_column([e.ts for e in rows])
+        durs = parse_column([e.dur if isinstance(e, r.Complete) else _ZERO for e in rows])
+        if starts is not None and durs is not None and 0 <= min(durs, default=0) <= max(durs, default=0) < MAX_DUR_NS:
+            return positions, rows, starts, durs
+        self._unpadded = self._unpadded or looks_unpadded([bytes(e.ts) for e in rows])
+        return self._irregular_times(block, positions, rows)
+
+    def _irregular_times(
+        self, block: Block, positions: list[int], rows: list[Timed]
+    ) -> tuple[list[int], list[Timed], array[int], array[int]]:
+        kept: tuple[list[int], list[Timed], array[int], array[int]] = ([], [], array("q"), array("q"))
+        for position, event in zip(positions, rows, strict=True):
+            start = parse_one(bytes(event.ts), unpadded=self._unpadded)
+            dur = self._duration(block, event)
+            if start is None or dur is None:
+                count_note(block, "MM-N011" if start is None else "MM-N013")
+                continue
+            for column, value in zip(kept, (position, event, start, dur), strict=True):
+                column.append(value)  # type: ignore[arg-type]
+        return kept
+
+    def _duration(self, block: Block, event: Timed) -> int | None:
+        """Nanoseconds, 0 where missing or negative (counted); None where it is longer than any trace."""
+        if isinstance(event, r.Instant):
+            return 0
+        dur = parse_one(bytes(event.dur), unpadded=self._unpadded)
+        if dur is None and bytes(event.dur).strip(b'"-.0123456789') == b"" and len(bytes(event.dur)) > 18:
+            return None
+        if dur is None or dur < 0:
+            count_note(block, "MM-N012")
+            return 0
+        return dur if dur < MAX_DUR_NS else None
+
+    def _read_operators(self, raw: list[Raw], columns: Columns) -> None:
+        args = _decode_args(_OPERATOR_ARGS, raw)
+        columns.ints["sequence"] = _whole([a.sequence for a in args])
+        columns.ints["forward_thread"] = _whole([a.forward_thread for a in args])
+        columns.codes["call"] = _encode(self._calls, map(_call_of, args))
+
+    def _read_launches(self, raw: list[Raw], columns: Columns) -> None:
+        columns.ints["correlation"] = _whole([a.correlation for a in _decode_args(_LAUNCH_ARGS, raw)])
+
+    def _read_activities(self, raw: list[Raw], columns: Columns) -> None:
+        args = _decode_args(_ACTIVITY_ARGS, raw)
+        columns.ints["correlation"] = _whole([a.correlation for a in args])
+        columns.ints["stream"] = _whole([a.stream for a in args])
+        columns.ints["device"] = _whole([a.device for a in args])
+        columns.ints["bytes"] = _whole([a.bytes for a in args])
+        columns.ints["graph_node"] = _whole([a.graph_node for a in args])
+        columns.ints["occupancy_percent"] = _whole([a.occupancy for a in args])
+        columns.codes["shape"] = _encode(self._shapes, [(_text(a.grid), _text(a.block)) for a in args])
+        columns.codes["collective"] = _encode(self._collectives, map(_collective_of, args))
+
+
+_ZERO: Final = Raw(b"0")
+_EMPTY: Final = Raw(b"{}")
+_OPERATOR_ARGS: Final = msgspec.json.Decoder(list[r.OperatorArgs])
+_LAUNCH_ARGS: Final = msgspec.json.Decoder(list[r.LaunchArgs])
+_ACTIVITY_ARGS: Final = msgspec.json.Decoder(list[r.ActivityArgs])
+_SYNC_ARGS: Final = msgspec.json.Decoder(list[r.SyncArgs])
+_MEMORY_ARGS: Final = msgspec.json.Decoder(list[r.MemoryArgs])
+
+
+def merge(into: Columns, other: Columns) -> None:
+    """Append the rows of `other` to `into`; both are of one family and so have the same columns."""
+    for name, data in other.codes.items():
+        into.codes[name] = into.codes.get(name, b"") + data
+    for name, data in other.ints.items():
+        into.ints[name] = into.ints.get(name, b"") + data
+
+
+def count_note(block: Block, code: str, count: int = 1) -> None:
+    """Count a repaired or skipped event under its note code."""
+    block.notes[code] = block.notes.get(code, 0) + count
+
+
+def _group(events: Sequence[r.Event]) -> tuple[dict[str, list[int]], int, list[int]]:
+    """Positions of complete events by category, the number of flows, and positions of the rest."""
+    by_category: dict[str, list[int]] = {}
+    others: list[int] = []
+    flows = 0
+    for position, event in enumerate(events):
+        kind = type(event)
+        if kind is r.Complete:
+            try:
+                by_category[event.cat].append(position)  # type: ignore[union-attr]
+            except KeyError:
+                by_category[event.cat] = [position]  # type: ignore[union-attr]
+        elif kind is r.FlowEnd or kind is r.FlowStart:
+            flows += 1
+        else:
+            others.append(position)
+    return by_category, flows, others
+
+
+def _place_others(block: Block, positions: list[int], events: Sequence[r.Event]) -> list[int]:
+    """Keep labels and count what no table keeps; the positions of memory events are returned."""
+    memory = []
+    for position in positions:
+        event = events[position]
+        if isinstance(event, r.Metadata):
+            label = event.args.name or event.args.labels or ""
+            block.labels.append((event.name, event.pid, event.tid, label))
+        elif isinstance(event, r.Instant) and event.name == "[memory]":
+            memory.append(position)
+        else:
+            phase = type(event).__name__.lower()
+            block.kept_out[phase] = block.kept_out.get(phase, 0) + 1
+    return memory
+
+
+def _decode_args(decoder: msgspec.json.Decoder[list[T]], raw: list[Raw]) -> list[T]:
+    present = [_EMPTY if a is r.ABSENT else a for a in raw]
+    try:
+        return decoder.decode(b"[" + b",".join(present) + b"]")
+    except (msgspec.MsgspecError, RecursionError):
+        return [_one_args(decoder, a) for a in present]
+
+
+def _one_args(decoder: msgspec.json.Decoder[list[T]], raw: Raw) -> T:
+    """The arguments of one event; none at all where they are not of the expected form."""
+    try:
+        return decoder.decode(b"[" + bytes(raw) + b"]")[0]
+    except (msgspec.MsgspecError, RecursionError):
+        return decoder.decode(b"[{}]")[0]
+
+
+def _encode(codes: Codes, values: Iterable[object]) -> bytes:
+    return array("I", map(codes.__getitem__, values)).tobytes()
+
+
+def _whole(values: list[r.Number]) -> bytes:
+    """int64 column of the values that are whole numbers, NULL for the others."""
+    column = [NULL if v is None else v if type(v) is int else _whole_or_null(v) for v in values]
+    try:
+        return array("q", column).tobytes()
+    except OverflowError:  # `Comms Id` and damaged ids are up to uint64 and beyond
+        return array("q", [v if -(2**63) < v < 2**63 else NULL for v in column]).tobytes()
+
+
+def _whole_or_null(value: r.Number) -> int:
+    try:
+        return int(value, 0) if isinstance(value, str) else int(value)
+    except (ValueError, OverflowError):
+        return NULL
+
+
+def _text(raw: Raw) -> str:
+    return bytes(raw).decode("utf-8", "replace")
+
+
+def _call_of(args: r.OperatorArgs) -> Call:
+    if args.types is r.ABSENT and args.dims_2021 is r.ABSENT:
+        return NO_CALL
+    return (
+        _text(args.dims) or _text(args.dims_2021),
+        _text(args.types),
+        _text(args.strides),
+        _text(args.concrete),
+        _text(args.kernel_backend),
+        _text(args.kernel_kwargs),
+    )
+
+
+def _collective_of(args: r.ActivityArgs) -> Collective:
+    if args.collective is None:
+        return ("", "", 0, 0, 0)
+    sizes = (args.in_elements, args.out_elements, args.group_size)
+    whole = [v if type(v) is int and abs(v) < 2**63 else 0 for v in sizes]
+    return (str(args.collective), str(args.element_type or ""), whole[0], whole[1], whole[2])
+
+
+def _read_syncs(raw: list[Raw], columns: Columns) -> None:
+    args = _decode_args(_SYNC_ARGS, raw)
+    columns.ints["correlation"] = _whole([a.correlation for a in args])
+    columns.ints["stream"] = _whole([a.stream for a in args])
+    columns.ints["device"] = _whole([a.device for a in args])
+    columns.ints["wait_on_stream"] = _whole([a.wait_on_stream for a in args])
+    columns.ints["wait_on_correlation"] = _whole([a.wait_on_correlation for a in args])
+
+
+def _read_memory(raw: list[Raw], columns: Columns) -> None:
+    args = _decode_args(_MEMORY_ARGS, raw)
+    columns.ints["address"] = _whole([a.address for a in args])
+    columns.ints["bytes"] = _whole([a.bytes for a in args])
+    columns.ints["total_allocated"] = _whole([a.total_allocated for a in args])
+    columns.ints["total_reserved"] = _whole([a.total_reserved for a in args])
+    columns.ints["device_type"] = _whole([a.device_type for a in args])
+    columns.ints["device"] = _whole([a.device for a in args])

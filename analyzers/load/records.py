@@ -1,0 +1,133 @@
+"""The shape of trace events as msgspec decodes them.
+
+Decoding has two steps: the envelope of every event with its `args` left as text, then the `args` of the events of one
+kind together. So each kind declares just the arguments that analyses read, and everything else costs a skip.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Raw, Struct, field
+
+ABSENT: Final = Raw()
+
+# Exporters write the same argument as a number or as text ("0x0", "inf"); what is not a whole number becomes null.
+Number = int | float | str | None
+
+
+class Complete(Struct, gc=False, tag_field="ph", tag="X"):
+    """A complete event. Times stay text: float64 loses the nanoseconds of 16-digit microseconds (2024-03 to 2024-04)."""
+
+    cat: str = ""
+    name: str = ""
+    pid: int | str = 0
+    tid: int | str = 0
+    ts: Raw = ABSENT
+    dur: Raw = ABSENT
+    args: Raw = ABSENT
+
+
+class Instant(Struct, gc=False, tag_field="ph", tag="i"):
+    """An instant: `[memory]` events, iteration marks."""
+
+    cat: str = ""
+    name: str = ""
+    pid: int | str = 0
+    tid: int | str = 0
+    ts: Raw = ABSENT
+    args: Raw = ABSENT
+
+
+class Label(Struct, gc=False, frozen=True):
+    """The arguments of a metadata event."""
+
+    name: str | None = None
+    labels: str | None = None
+
+
+class Metadata(Struct, gc=False, tag_field="ph", tag="M"):
+    """A metadata event: names and labels of processes and threads."""
+
+    name: str = ""
+    pid: int | str = 0
+    tid: int | str = 0
+    args: Label = Label()
+
+
+class FlowStart(Struct, gc=False, tag_field="ph", tag="s"):
+    """A flow's start; flows are not used for linking: many have no start."""
+
+
+class FlowEnd(Struct, gc=False, tag_field="ph", tag="f"):
+    """A flow's end."""
+
+
+class FlowStep(Struct, gc=False, tag_field="ph", tag="t"):
+    """A flow's step."""
+
+
+class Counter(Struct, gc=False, tag_field="ph", tag="C"):
+    """A counter sample: counted, not analyzed."""
+
+
+Event = Complete | Instant | Metadata | FlowStart | FlowEnd | FlowStep | Counter
+
+
+class OperatorArgs(Struct, gc=False, frozen=True):
+    """Arguments of an operator that decide its FLOPs, bytes and links."""
+
+    sequence: Number = field(default=None, name="Sequence number")
+    forward_thread: Number = field(default=None, name="Fwd thread id")
+    dims: Raw = field(default=ABSENT, name="Input Dims")
+    types: Raw = field(default=ABSENT, name="Input type")
+    strides: Raw = field(default=ABSENT, name="Input Strides")
+    concrete: Raw = field(default=ABSENT, name="Concrete Inputs")
+    dims_2021: Raw = field(default=ABSENT, name="Input dims")
+    kernel_backend: Raw = ABSENT
+    kernel_kwargs: Raw = ABSENT
+
+
+class LaunchArgs(Struct, gc=False, frozen=True):
+    """Arguments of a runtime or driver call."""
+
+    correlation: Number = None
+
+
+class ActivityArgs(Struct, gc=False, frozen=True):
+    """Arguments of a kernel, copy, memset or device annotation."""
+
+    correlation: Number = None
+    stream: Number = None
+    device: Number = None
+    bytes: Number = None
+    graph_node: Number = field(default=None, name="graph node id")
+    occupancy: Number = field(default=None, name="est. achieved occupancy %")
+    grid: Raw = ABSENT
+    block: Raw = ABSENT
+    collective: Number = field(default=None, name="Collective name")
+    element_type: Number = field(default=None, name="dtype")
+    in_elements: Number = field(default=None, name="In msg nelems")
+    out_elements: Number = field(default=None, name="Out msg nelems")
+    group_size: Number = field(default=None, name="Group size")
+
+
+class SyncArgs(Struct, gc=False, frozen=True):
+    """Arguments of a synchronisation record (`cuda_sync`)."""
+
+    correlation: Number = None
+    stream: Number = None
+    device: Number = None
+    wait_on_stream: Number = None
+    wait_on_correlation: Number = field(default=None, name="wait_on_cuda_event_record_corr_id")
+
+
+class MemoryArgs(Struct, gc=False, frozen=True):
+    """Arguments of a `[memory]` instant; negative bytes are a release."""
+
+    address: Number = field(default=None, name="Addr")
+    bytes: Number = field(default=None, name="Bytes")
+    total_allocated: Number = field(default=None, name="Total Allocated")
+    total_reserved: Number = field(default=None, name="Total Reserved")
+    device_type: Number = field(default=None, name="Device Type")
+    device: Number = field(default=None, name="Device Id")

@@ -1,0 +1,146 @@
+"""Bytes of a trace from a file or standard input, decompressed by what they are, not by what the file is called."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Final, Protocol
+
+from isal import isal_zlib
+
+from mmprof.analyzers.errors import MmprofError
+
+_READ_BYTES: Final = 1 << 18
+# The longest run that deflate can encode gives 1032:1; real traces compress 8:1 to 40:1.
+_BOMB_RATIO: Final = 400
+_BOMB_FLOOR_BYTES: Final = 256 << 20
+_GZIP: Final = b"\x1f\x8b"
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+@dataclass
+class Source:
+    """A readable trace: iterate for its decompressed bytes; afterwards the other fields are known.
+
+    Attributes:
+        name: The path, or `-` for standard input.
+        read_bytes: Bytes read from the file so far.
+        plain_bytes: Bytes given out so far.
+        cut: Why the data ended before its end, if it did.
+    """
+
+    name: str
+    read_bytes: int = 0
+    plain_bytes: int = 0
+    cut: str = ""
+    _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    _known_sha256: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the file's bytes, as far as it was read."""
+        return self._known_sha256 or self._digest.hexdigest()
+
+    def adopt(self, sha256: str, read_bytes: int, plain_bytes: int, cut: str) -> None:
+        """Take over what another process learned by reading the same file."""
+        self._known_sha256, self.read_bytes, self.plain_bytes, self.cut = sha256, read_bytes, plain_bytes, cut
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _open(self.name) as file:
+            first = file.read(_READ_BYTES)
+            if not first:
+                raise MmprofError(
+                    "MM-E002",
+                    f"{self.name} is empty",
+                    found="0 bytes",
+                    hint="record the trace again: the profiler was probably stopped before it exported",
+                )
+            for data in self._decompressed(first, file):
+                self.plain_bytes += len(data)
+                self._refuse_bomb()
+                yield data
+
+    def _raw(self, first: bytes, file: IO[bytes]) -> Iterator[bytes]:
+        data = first
+        while data:
+            self.read_bytes += len(data)
+            self._digest.update(data)
+            yield data
+            data = file.read(_READ_BYTES)
+
+    def _decompressed(self, first: bytes, file: IO[bytes]) -> Iterator[bytes]:
+        raw = self._raw(first, file)
+        if first.startswith(_GZIP):
+            return self._members(raw, lambda: isal_zlib.decompressobj(31), isal_zlib.error)
+        if first.startswith(_ZSTD):
+            import zstandard  # noqa: PLC0415  (20 ms that only a zstd file should pay)
+
+            return self._members(raw, lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError)
+        return raw
+
+    def _members(
+        self, raw: Iterator[bytes], make: Callable[[], _Decompressor], damage: type[Exception]
+    ) -> Iterator[bytes]:
+        """Decompress one member (or frame) after the other; stop at damage and say so in `cut`."""
+        member = make()
+        for data in raw:
+            rest = data
+            while rest:
+                if member.eof:
+                    member = make()
+                try:
+                    yield member.decompress(rest)
+                except damage as error:
+                    self.cut = f"the compressed data is damaged ({error})"
+                    return
+                rest = member.unused_data if member.eof else b""
+        if not member.eof:
+            self.cut = "the compressed data ends before its end"
+
+    def _refuse_bomb(self) -> None:
+        if self.plain_bytes > _BOMB_FLOOR_BYTES and self.plain_bytes > _BOMB_RATIO * self.read_bytes:
+            raise MmprofError(
+                "MM-E006",
+                f"{self.name} expands beyond any real trace; reading stopped",
+                found=f"{self.read_bytes:,} bytes became more than {self.plain_bytes:,}",
+                hint="check where the file comes from; decompress it yourself if you trust it",
+            )
+
+
+def plain_size_hint(path: Path) -> int:
+    """Roughly how many bytes the file holds decompressed: the length field of gzip, the size of anything else."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(2) != _GZIP or size < 18:
+            return size
+        file.seek(-4, 2)
+        return max(int.from_bytes(file.read(4), "little"), size)
+
+
+def _open(name: str) -> IO[bytes]:
+    if name == "-":
+        return open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: PTH123, SIM115
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        raise unreadable(name, error) from error
+
+
+def unreadable(name: str, error: OSError) -> MmprofError:
+    """The error for a path that cannot be opened."""
+    if isinstance(error, FileNotFoundError):
+        found = "no such file or directory"
+    else:
+        found = error.strerror or str(error)
+    return MmprofError("MM-E001", f"cannot read {name}", found=found, hint="check the path and its permissions")
