@@ -1,1 +1,39 @@
-""""""
+"""From bytes to tables: opens any Kineto trace, says what it repaired, keeps every nanosecond."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmprof.analyzers.errors import MmprofError
+from mmprof.analyzers.load.read import RawTrace, read
+from mmprof.analyzers.trace import Trace
+
+
+def load(name: str | Path, *, processes: int | None = None) -> Trace:
+    """Load one trace.
+
+    Args:
+        name: Path of a `.json`, `.json.gz` or `.json.zst` file (recognised by content), or `-` for standard input.
+        processes: Number of decoding processes; None decides by the size of the file.
+
+    Raises:
+        MmprofError: The input is missing, empty, not JSON, no trace, or holds no events.
+    """
+    from mmprof.analyzers.load import tables  # noqa: PLC0415  (polars is imported while the processes decode)
+
+    raw = read(str(name), processes=processes)
+    trace = tables.build(raw)
+    if trace.host.is_empty() and trace.activities.is_empty():
+        raise _no_events(raw, trace)
+    return trace
+
+
+def _no_events(raw: RawTrace, trace: Trace) -> MmprofError:
+    counted = {**trace.kept_out, "other": len(trace.other), "memory": len(trace.memory)}
+    found = ", ".join(f"{n:,} {what}" for what, n in counted.items() if n) or "an empty list"
+    return MmprofError(
+        "MM-E005",
+        f"{raw.source.name} is a trace without host or device events",
+        found=f"{found} among {trace.facts.events:,} entries",
+        hint="record with activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], and let a step run inside the window",
+    )

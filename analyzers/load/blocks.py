@@ -88,10 +88,12 @@ class Block(Struct):
         kept_out: Number of events that no table keeps, per phase or category.
         notes: Number of repaired or skipped events per note code.
         labels: Metadata events as (what, pid, tid, label).
+        first_event: Position of its first event in the file, once all blocks are known.
     """
 
     index: int
     events: int
+    first_event: int = 0
     families: dict[str, Columns] = {}
     kept_out: dict[str, int] = {}
     notes: dict[str, int] = {}

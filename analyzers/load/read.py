@@ -43,7 +43,10 @@ class RawTrace:
         shares: Decoded blocks by decoder; block indices give the order in the file.
         metadata: Everything in the document beside the events.
         salvaged: Whether the event array had no end: only what came before is here.
-        counts: Events per note code that the careful reader mended or skipped.
+        counts: Events per note code that were mended or skipped.
+        kept_out: Events per phase that no table keeps.
+        labels: Metadata events as (what, pid, tid, label).
+        events: Number of events.
     """
 
     source: Source
@@ -51,6 +54,9 @@ class RawTrace:
     metadata: dict[str, Any] = field(default_factory=dict)
     salvaged: bool = False
     counts: dict[str, int] = field(default_factory=dict)
+    kept_out: dict[str, int] = field(default_factory=dict)
+    labels: list[tuple[str, int | str, int | str, str]] = field(default_factory=list)
+    events: int = 0
 
 
 def read(name: str, *, processes: int | None = None) -> RawTrace:
@@ -190,6 +196,18 @@ def _assemble(trace: RawTrace, head: bytes, shares: list[tuple[b.Tables, list[De
     tail = careful if tail is None else tail
     trace.salvaged = tail is None
     trace.metadata = metadata_of(head, tail or b"")
+    _number_events(trace)
+
+
+def _number_events(trace: RawTrace) -> None:
+    """Give each block the position of its first event, and gather what the blocks counted."""
+    for block in sorted((k for share in trace.shares for k in share.blocks), key=lambda k: k.index):
+        block.first_event = trace.events
+        trace.events += block.events
+        trace.labels += block.labels
+        for counts, more in ((trace.kept_out, block.kept_out), (trace.counts, block.notes)):
+            for name, count in more.items():
+                counts[name] = counts.get(name, 0) + count
 
 
 def _salvage_runs(trace: RawTrace, done: list[Decoded]) -> bytes | None:

@@ -1,0 +1,240 @@
+"""Decoded blocks to the tables of a `Trace`."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import polars as pl
+
+from mmprof.analyzers import nesting
+from mmprof.analyzers.load import blocks as b
+from mmprof.analyzers.load import categories as c
+from mmprof.analyzers.load.link import link
+from mmprof.analyzers.load.read import RawTrace
+from mmprof.analyzers.notes import Note, note
+from mmprof.analyzers.trace import InputFacts, Trace
+
+_COMMON: Final = ("event", "category", "name", "thread")
+_KINDS: Final = pl.Enum([*c.HOST_KINDS, *c.DEVICE_KINDS, c.OVERHEAD, c.OTHER])
+_CODES: Final = {
+    b.OPERATOR: ("call",),
+    b.ACTIVITY: ("shape", "collective"),
+}
+_INTS: Final = {
+    b.HOST: (),
+    b.OPERATOR: ("sequence", "forward_thread"),
+    b.LAUNCH: ("correlation",),
+    b.ACTIVITY: ("correlation", "stream", "device", "bytes", "graph_node", "occupancy_percent"),
+    b.SYNC: ("correlation", "stream", "device", "wait_on_stream", "wait_on_correlation"),
+    b.MEMORY: ("address", "bytes", "total_allocated", "total_reserved", "device_type", "device"),
+    b.OTHER: (),
+}
+_COLLECTIVE: Final = {
+    "collective": pl.String,
+    "element_type": pl.String,
+    "in_elements": pl.Int64,
+    "out_elements": pl.Int64,
+    "group_size": pl.Int64,
+}
+_TABLE_OF_CODE: Final = {
+    "category": "categories",
+    "name": "names",
+    "thread": "threads",
+    "call": "calls",
+    "shape": "shapes",
+    "collective": "collectives",
+}
+
+
+class _Vocabulary:
+    """One numbering for the code tables of all decoders."""
+
+    def __init__(self, raw: RawTrace) -> None:
+        self._codes = {field: b.Codes() for field in _TABLE_OF_CODE.values()}
+        self._codes["calls"][b.NO_CALL] = 0
+        self._maps = [self._numbering(share.tables) for share in raw.shares]
+
+    def _numbering(self, tables: b.Tables) -> dict[str, pl.Series]:
+        return {
+            field: pl.Series([codes[_hashable(v)] for v in getattr(tables, field)], dtype=pl.UInt32)
+            for field, codes in self._codes.items()
+        }
+
+    def translate(self, share: int, column: str, local: pl.Series) -> pl.Series:
+        """The codes of one share's column in the common numbering."""
+        field = _TABLE_OF_CODE.get(column)
+        return local if field is None else self._maps[share][field].gather(local).alias(column)
+
+    def values(self, field: str) -> list[Any]:
+        """What the common codes of a table stand for."""
+        return list(self._codes[field])
+
+
+def build(raw: RawTrace) -> Trace:
+    """The typed tables of a trace that was read, linked and nested."""
+    words = _Vocabulary(raw)
+    frames = {family: _frame(raw, words, family) for family in _INTS}
+    raw.shares.clear()
+    host, cut = nesting.nest(_host(frames))
+    activities, syncs, device_annotations = _device_frames(frames, words, host)
+    trace = Trace(
+        facts=InputFacts(raw.source.name, raw.source.sha256, raw.source.read_bytes, raw.events),
+        metadata=raw.metadata,
+        rank=_rank(raw.metadata),
+        notes=(),
+        host=host,
+        activities=activities,
+        device_annotations=device_annotations,
+        syncs=syncs,
+        memory=frames[b.MEMORY].drop("category", "name", "dur_ns"),
+        other=_other(frames[b.OTHER]),
+        threads=_threads(words.values("threads"), raw.labels),
+        calls=_calls(words.values("calls")),
+        kept_out=raw.kept_out,
+    )
+    return trace.with_notes(*_notes(raw, cut, trace))
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _frame(raw: RawTrace, words: _Vocabulary, family: str) -> pl.DataFrame:
+    """All events of one family, with names and categories as enums."""
+    columns = (*_COMMON, *_CODES.get(family, ()), "start_ns", "dur_ns", *_INTS[family])
+    parts = [_share_frame(s.blocks, family, words, i) for i, s in enumerate(raw.shares)]
+    schema = {n: pl.UInt32 if _is_code(n, family) else pl.Int64 for n in columns}
+    frame = pl.concat([pl.DataFrame(schema=schema), *(p for p in parts if p.width)])
+    return frame.with_columns(
+        pl.col("name").cat.to(pl.Enum(words.values("names"))),
+        pl.col("category").cat.to(pl.Enum(words.values("categories"))),
+        pl.when(pl.col(_INTS[family]) != b.NULL).then(pl.col(_INTS[family])),
+    )
+
+
+def _is_code(column: str, family: str) -> bool:
+    return column in _COMMON or column in _CODES.get(family, ())
+
+
+def _share_frame(blocks: Sequence[b.Block], family: str, words: _Vocabulary, share: int) -> pl.DataFrame:
+    held = [(k.first_event, k.families[family]) for k in blocks if family in k.families]
+    if not held:
+        return pl.DataFrame()
+    first = held[0][1]
+    codes = {n: _joined("I", pl.UInt32, (c.codes[n] for _, c in held)) for n in first.codes}
+    ints = {n: _joined("q", pl.Int64, (c.ints[n] for _, c in held)) for n in first.ints}
+    offsets = array("I")
+    for first_event, columns in held:
+        offsets.extend(array("I", [first_event]) * (len(columns.codes["event"]) // 4))
+    codes["event"] = codes["event"] + pl.Series(offsets, dtype=pl.UInt32)
+    return pl.DataFrame({n: words.translate(share, n, s) for n, s in codes.items()} | ints)
+
+
+def _joined(typecode: str, dtype: type[pl.DataType], parts: Iterable[bytes]) -> pl.Series:
+    return pl.Series(array(typecode, b"".join(parts)), dtype=dtype)
+
+
+def _with_kind(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add the kind of each event from its category; the annotations of 2021 are known by their names."""
+    categories = frame.schema["category"].categories.to_list()
+    kinds = pl.Series([c.kind_of(v) for v in categories], dtype=_KINDS)
+    kind = kinds.gather(frame["category"].to_physical()).alias("kind")
+    annotation = pl.any_horizontal(
+        pl.col("name").cast(pl.String).str.starts_with(p) for p in c.ANNOTATION_PREFIXES
+    )
+    legacy = pl.col("category") == "Operator"
+    return frame.with_columns(kind).with_columns(
+        pl.when(legacy & annotation).then(pl.lit(c.ANNOTATION, _KINDS)).otherwise("kind").alias("kind")
+    )
+
+
+def _host(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    parts = [_with_kind(frames[f]) for f in (b.OPERATOR, b.LAUNCH, b.HOST)]
+    return pl.concat(parts, how="diagonal").drop("category").with_columns(pl.col("call").fill_null(0))
+
+
+def _placed(frame: pl.DataFrame, threads: list[Any]) -> pl.DataFrame:
+    """Device and stream as numbers: from the arguments, else from pid and tid (`stream 7` in 2021)."""
+    pids = pl.Series([_number(pid) for pid, _ in threads], dtype=pl.Int64)
+    tids = pl.Series([_number(tid) for _, tid in threads], dtype=pl.Int64)
+    return frame.with_columns(
+        pl.col("device").fill_null(pids.gather(frame["thread"])).fill_null(-1),
+        pl.col("stream").fill_null(tids.gather(frame["thread"])).fill_null(-1),
+    )
+
+
+def _number(value: int | str) -> int | None:
+    if isinstance(value, int):
+        return value if abs(value) < 2**63 else None
+    digits = re.fullmatch(r"(?:\D{0,32})(\d{1,18})", value)
+    return int(digits[1]) if digits else None
+
+
+def _device_frames(
+    frames: Mapping[str, pl.DataFrame], words: _Vocabulary, host: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Activities (linked to their launches), synchronisation records and device annotations."""
+    threads = words.values("threads")
+    placed = _with_kind(_placed(frames[b.ACTIVITY], threads)).with_columns(end_ns=pl.col("start_ns") + pl.col("dur_ns"))
+    annotations = placed.filter(pl.col("kind") == c.DEVICE_ANNOTATION).select(
+        "event", "name", "device", "stream", "start_ns", "end_ns"
+    )
+    syncs = _placed(frames[b.SYNC], threads).with_columns(end_ns=pl.col("start_ns") + pl.col("dur_ns"))
+    activities = placed.filter(pl.col("kind") != c.DEVICE_ANNOTATION)
+    described = _described(activities, words.values("shapes"), words.values("collectives"))
+    return link(described, host), syncs.drop("category", "thread", "dur_ns"), annotations
+
+
+def _described(activities: pl.DataFrame, shapes: list[b.Shape], collectives: list[b.Collective]) -> pl.DataFrame:
+    """Launch shape and collective in place of their codes."""
+    grids = pl.DataFrame(shapes, schema={"grid": pl.String, "block": pl.String}, orient="row")
+    groups = pl.DataFrame(collectives, schema=_COLLECTIVE, orient="row")
+    return activities.drop("shape", "collective", "thread", "category").with_columns(
+        *grids[activities["shape"]].get_columns(), *groups[activities["collective"]].get_columns()
+    )
+
+
+def _other(frame: pl.DataFrame) -> pl.DataFrame:
+    ended = frame.with_columns(end_ns=pl.col("start_ns") + pl.col("dur_ns"))
+    return ended.drop("dur_ns")
+
+
+def _threads(threads: list[b.Thread], labels: list[tuple[str, int | str, int | str, str]]) -> pl.DataFrame:
+    names = {(str(pid), str(tid)): label for what, pid, tid, label in labels if what == "thread_name"}
+    rows = [(code, str(pid), str(tid), names.get((str(pid), str(tid)), "")) for code, (pid, tid) in enumerate(threads)]
+    schema = {"thread": pl.UInt32, "pid": pl.String, "tid": pl.String, "name": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _calls(calls: list[b.Call]) -> pl.DataFrame:
+    fields = ("dims", "types", "strides", "concrete", "kernel_backend", "kernel_kwargs")
+    frame = pl.DataFrame(calls, schema=dict.fromkeys(fields, pl.String), orient="row")
+    return frame.with_row_index("call")
+
+
+def _rank(metadata: Mapping[str, Any]) -> int:
+    info = metadata.get("distributedInfo")
+    rank = info.get("rank", 0) if isinstance(info, dict) else 0
+    return rank if isinstance(rank, int) and 0 <= rank < 2**31 else 0
+
+
+def _notes(raw: RawTrace, cut: int, trace: Trace) -> list[Note]:
+    found = []
+    if raw.salvaged or raw.source.cut:
+        reason = raw.source.cut or "the list of events has no end"
+        found.append(note("MM-N001", events=raw.events, reason=reason))
+    if cut:
+        found.append(note("MM-N005", count=cut))
+    found += [note(code, count=count) for code, count in sorted(raw.counts.items())]
+    return found + _unknown_categories(trace.other)
+
+
+def _unknown_categories(other: pl.DataFrame) -> list[Note]:
+    unknown = other.filter(~pl.col("category").cast(pl.String).is_in(list(c.KIND_OF_CATEGORY)))
+    if unknown.is_empty():
+        return []
+    names = unknown["category"].cast(pl.String).unique().sort().to_list()
+    return [note("MM-N008", count=len(unknown), names=", ".join(repr(n[:40]) for n in names[:5]))]

@@ -1,0 +1,132 @@
+"""Notes: what loading had to repair, leave out or assume. Each has a code that `mmprof explain` knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec import Struct
+
+
+class Note(Struct, frozen=True):
+    """Something a reader of the numbers should know.
+
+    Attributes:
+        code: Stable code, `MM-N...`.
+        message: One sentence, with counts.
+    """
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteKind:
+    """What a note code means.
+
+    Attributes:
+        message: The sentence, with `{count}` and other fields to fill in.
+        explain: Why it matters and what to do.
+    """
+
+    message: str
+    explain: str
+
+
+NOTES: Final[dict[str, NoteKind]] = {
+    "MM-N001": NoteKind(
+        "the file is cut off: {events} events up to the cut were read ({reason})",
+        "The trace has no end: the process was probably killed while it exported, or the copy was interrupted. Everything "
+        "before the cut is analyzed; what came after, often the newest device activities, is missing, so totals are low.",
+    ),
+    "MM-N002": NoteKind(
+        "{count} device activities ({share} of device time) were launched before the recorded window: carry-in",
+        "The queue of the device was not empty when recording began. These activities belong to work before the window; "
+        "they are shown apart and are not part of the window, of busy time or of any total.",
+    ),
+    "MM-N003": NoteKind(
+        "no device activity has a launch in this trace: activities cannot be linked to operators",
+        "The trace holds device events only, or its runtime events were filtered out. Idle causes are `unknown`, classes "
+        "come from kernel names. Record with both ProfilerActivity.CPU and CUDA.",
+    ),
+    "MM-N004": NoteKind(
+        "this trace has no device activities: the main thread stands for the device",
+        "A CPU-only trace. Leaf operators of the main thread are its activities; time in operators outside their children "
+        "is `dispatch`, time outside operators is `python`.",
+    ),
+    "MM-N005": NoteKind(
+        "{count} host events end after the event that contains them; they were cut at its end",
+        "Nesting is read from times, and a few events cross: the profiler's own frames, pybind calls, times rounded to "
+        "microseconds. Cutting keeps each nanosecond of a thread with one innermost event.",
+    ),
+    "MM-N006": NoteKind(
+        "{count} activities overlap another one on the same stream",
+        "Streams overlap themselves on graphs, with programmatic dependent launch and by rounding. Busy time is a union, "
+        "so nothing is counted twice.",
+    ),
+    "MM-N007": NoteKind(
+        "{count} activities start before their launch call; the clocks of host and device disagree there",
+        "The device clock is converted by CUPTI or ROCm with a small error. Such activities have no launch delay.",
+    ),
+    "MM-N008": NoteKind(
+        "{count} events of categories that mmprof does not know were kept apart: {names}",
+        "Their time is not part of any analysis. They are in the table `other` of `mmprof query`.",
+    ),
+    "MM-N009": NoteKind(
+        "{count} launches share a correlation id with another launch; the first one counts",
+        "Correlation ids are unique in a process. Several processes may have been merged into one file.",
+    ),
+    "MM-N011": NoteKind(
+        "{count} events without a readable time were left out",
+        "Their `ts` is missing, null or not a number.",
+    ),
+    "MM-N012": NoteKind(
+        "{count} events without a readable duration, or with a negative one, count as empty",
+        "Old exporters wrote negative durations when an event's end was not seen.",
+    ),
+    "MM-N013": NoteKind(
+        "{count} events longer than any recording (eleven days) were left out",
+        "The profiler's counters overflowed: their durations are not real.",
+    ),
+    "MM-N014": NoteKind(
+        "{count} events were mended: escapes, control characters, UTF-8, bare NaN or fields of a wrong type",
+        "Old exporters do not escape every name. The mended events are analyzed; a field of a wrong type is ignored.",
+    ),
+    "MM-N015": NoteKind(
+        "{count} pieces of the event list could not be read and were skipped",
+        "They are not valid JSON even after mending, for instance because of an unescaped quote in a name.",
+    ),
+    "MM-N016": NoteKind(
+        "{count} events of a phase that Kineto does not write were ignored",
+        "Only complete events, instants, metadata, flows and counters are written by torch.profiler.",
+    ),
+    "MM-N017": NoteKind(
+        "times are written without leading zeros (an exporter of March 2024); 5.7 was read as 5.007 us",
+        "Between 2024-03-18 and 2024-04-03 libkineto did not pad the nanoseconds. Reading them as decimals would be wrong.",
+    ),
+    "MM-N018": NoteKind(
+        "{count} activities start at time 0: the profiler probably lost their times",
+        "Known defects of the profiler write zero for times it could not convert. The window is not to be trusted then.",
+    ),
+    "MM-N019": NoteKind(
+        "the device is not in the table ({found}); bounds need --device-spec",
+        "Without a peak and a bandwidth nothing can be said about compute or memory bounds. Give a file with them.",
+    ),
+    "MM-N020": NoteKind(
+        "the profiler's own synchronisation fills {share} of ProfilerStep on the host; steps are measured on the device",
+        "The profiler waits for the device when a window opens and closes. A host span that contains it is not a step.",
+    ),
+    "MM-N021": NoteKind(
+        "no operator in this trace has shapes: FLOPs, bytes and bounds are unknown",
+        "Record with record_shapes=True.",
+    ),
+    "MM-N022": NoteKind(
+        "{name} was left out: {reason}",
+        "One of several traces could not be read; the others were analyzed.",
+    ),
+}
+
+
+def note(code: str, **fields: object) -> Note:
+    """A note with its sentence filled in."""
+    return Note(code, NOTES[code].message.format(**fields))
