@@ -39,6 +39,7 @@ _FAMILY_OF_KIND: Final = {
     c.DEVICE_ANNOTATION: ACTIVITY,
     c.SYNC: SYNC,
     c.OVERHEAD: OTHER,
+    c.MEMORY: MEMORY,
     c.OTHER: OTHER,
 }
 

@@ -18,6 +18,7 @@ MEMCPY: Final = "memcpy"
 MEMSET: Final = "memset"
 DEVICE_ANNOTATION: Final = "device_annotation"
 SYNC: Final = "sync"
+MEMORY: Final = "memory"
 OTHER: Final = "other"
 
 HOST_KINDS: Final = (OPERATOR, ANNOTATION, PYTHON, RUNTIME, DRIVER)
@@ -50,6 +51,8 @@ KIND_OF_CATEGORY: Final[dict[str, str]] = {
     "gpu_memset": MEMSET,
     "Memset": MEMSET,
     "gpu_user_annotation": DEVICE_ANNOTATION,
+    # instants in libkineto's files, complete events that last to the end of the trace in those of the Python exporter
+    "cpu_instant_event": MEMORY,
     "cuda_sync": SYNC,
     "xpu_sync": SYNC,
     "mtia_insight": OTHER,

@@ -18,7 +18,7 @@ from mmprof.analyzers.notes import Note, note
 from mmprof.analyzers.trace import InputFacts, Trace
 
 _COMMON: Final = ("event", "category", "name", "thread")
-_KINDS: Final = pl.Enum([*c.HOST_KINDS, *c.DEVICE_KINDS, c.OVERHEAD, c.OTHER])
+_KINDS: Final = pl.Enum([*c.HOST_KINDS, *c.DEVICE_KINDS, c.OVERHEAD, c.MEMORY, c.OTHER])
 _CODES: Final = {
     b.OPERATOR: ("call",),
     b.ACTIVITY: ("shape", "collective"),

@@ -1,0 +1,24 @@
+"""Operators that return another view of the same memory, or memory not yet written: no work at all."""
+
+from __future__ import annotations
+
+from mmprof.analyzers.costs.call import Cost, OperatorCall
+from mmprof.analyzers.costs.registry import cost_model
+
+
+@cost_model("aten::view", "aten::_unsafe_view", "aten::_reshape_alias", "aten::reshape", "aten::t")
+@cost_model("aten::transpose", "aten::transpose_", "aten::permute", "aten::movedim", "aten::mT")
+@cost_model("aten::expand", "aten::expand_as", "aten::broadcast_to", "aten::broadcast_tensors")
+@cost_model("aten::slice", "aten::select", "aten::narrow", "aten::split", "aten::split_with_sizes")
+@cost_model("aten::chunk", "aten::unbind", "aten::squeeze", "aten::squeeze_", "aten::unsqueeze")
+@cost_model("aten::unsqueeze_", "aten::flatten", "aten::unflatten", "aten::as_strided")
+@cost_model("aten::as_strided_", "aten::detach", "aten::detach_", "aten::alias", "aten::unfold")
+@cost_model("aten::diagonal", "aten::view_as", "aten::view_as_real", "aten::view_as_complex")
+@cost_model("aten::numpy_T", "aten::swapaxes", "aten::lift_fresh", "aten::conj", "aten::real")
+@cost_model("aten::imag", "detach", "detach_", "aten::tensor_split", "aten::unsafe_split")
+@cost_model("aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_empty")
+@cost_model("aten::new_empty_strided", "aten::result_type", "aten::is_nonzero", "aten::set_")
+@cost_model("aten::record_stream", "_C::weak_ref_tensor", "aten::_shape_as_tensor")
+def no_work(_call: OperatorCall) -> Cost:
+    """Zero FLOPs and bytes; what such an operator copies, an operator inside it does."""
+    return Cost(0, 0, "", "view")

@@ -1,0 +1,159 @@
+"""What the host threads did: launches, leaf operators, and the state of a thread at any time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from mmprof.analyzers import intervals, nesting
+from mmprof.analyzers.load import categories as c
+
+if TYPE_CHECKING:
+    from mmprof.analyzers.trace import Trace
+
+# The states of a thread that explain why it did not launch, the one that decides first (design: idle causes).
+STATES: Final = ("sync", "allocator", "runtime", "compile", "dataloader", "profiler", "dispatch")
+
+_BLOCKING_CALL: Final = (
+    r"Synchronize|^(?:cuda|hip)Memcpy(?:2D|3D|ToSymbol|FromSymbol|Peer)?(?:_ptds)?$|^hipMemcpyWithStream$"
+    r"|^cuMemcpy(?:DtoH|HtoD|DtoD)?(?:_v2)?$|^zeEventHostSynchronize|^ur(?:QueueFinish|EventWait)"
+)
+_ALLOCATOR_CALL: Final = (
+    r"Malloc|Free(?:Async|Host)?(?:_v2)?$|HostAlloc|HostRegister|HostUnregister|Mem(?:Create|Map|Unmap|Release|SetAccess)"
+    r"|MemAddress|^cuMemAlloc|^cuMemFree|^urUSM\w*Alloc"
+)
+_SYNC_OPERATORS: Final = ("aten::item", "aten::_local_scalar_dense", "aten::is_nonzero")
+_COMPILE_REGION: Final = (
+    r"torch/_dynamo/convert_frame|torch/_inductor/(?:compile_fx|async_compile|codecache|runtime/triton_heuristics)"
+    r"|^_compile\.compile_inner|^compile_fx|^OutputGraph\.|^GraphLowering\.|^async_compile|^CachingAutotuner\."
+    r"|triton/(?:compiler|runtime/(?:jit|autotuner))|^inductor_codegen|^dynamo$|^entire_frame_compile|\(dynamo_timed\)$"
+)
+_LOADER_REGION: Final = r"^enumerate\(DataLoader\)|torch/utils/data/dataloader\.py\(\d+\): (?:__next__|_next_data)"
+
+
+@dataclass(frozen=True)
+class HostWork:
+    """Derived facts about the host events of a trace, each computed once."""
+
+    trace: Trace
+    _unions: dict[int, tuple[tuple[str, pl.DataFrame], ...]] = field(default_factory=dict)
+
+    @cached_property
+    def main_thread(self) -> int:
+        """The thread with the most time in operators, annotations and Python."""
+        outer = self.trace.host.filter(pl.col("parent").is_null() & ~pl.col("kind").is_in(c.LAUNCH_KINDS))
+        if outer.is_empty():
+            return 0
+        time = outer.group_by("thread").agg(pl.col("dur_ns").sum()).sort("dur_ns", "thread", descending=[True, False])
+        return int(time["thread"][0])
+
+    @cached_property
+    def leaf_operators(self) -> pl.DataFrame:
+        """Operators of the main thread that contain no operator, as activities."""
+        host = self.trace.host
+        operator = host["kind"] == c.OPERATOR
+        rows = host.filter(operator)["row"]
+        outer = nesting.climb(host["parent"], host["parent"].gather(rows), operator)
+        leaves = host.filter(
+            operator & (pl.col("thread") == self.main_thread) & ~pl.col("row").is_in(outer.drop_nulls().implode())
+        )
+        return leaves.select(
+            "event",
+            "name",
+            "start_ns",
+            "end_ns",
+            "thread",
+            "call",
+            kind=pl.lit(c.OPERATOR),
+            stream=pl.lit(0, pl.Int64),
+            launch="row",
+            operator="row",
+            operator_name=pl.col("name"),
+            launch_start_ns="start_ns",
+            launch_end_ns="start_ns",
+            carry_in=pl.lit(value=False),
+            bytes=pl.lit(None, pl.Int64),
+            graph_node=pl.lit(None, pl.Int64),
+            occupancy_percent=pl.lit(None, pl.Int64),
+            collective=pl.lit(""),
+        ).with_row_index("row")
+
+    def with_launch(self, activities: pl.DataFrame) -> pl.DataFrame:
+        """Add the launch's thread and times, and the innermost operator's name and arguments; null without a launch."""
+        host, launch, operator = self.trace.host, activities["launch"], activities["operator"]
+        return activities.with_columns(
+            thread=host["thread"].gather(launch),
+            launch_start_ns=host["start_ns"].gather(launch),
+            launch_end_ns=host["end_ns"].gather(launch),
+            operator_name=host["name"].gather(operator),
+            call=host["call"].gather(operator),
+        )
+
+    def states(self, thread: int) -> tuple[tuple[str, pl.DataFrame], ...]:
+        """For each of `STATES` in order, the union of the time in that state or an earlier one.
+
+        The time of one state in [a, b) is then the difference of what two neighbours cover in it: the states exclude
+        each other, and what none covers is Python.
+        """
+        if thread not in self._unions:
+            taken, unions = intervals.empty(), []
+            for state in STATES:
+                more = self._spans(state, thread)
+                taken = intervals.merge(pl.concat([taken, more])) if more.height else taken
+                unions.append((state, taken))
+            self._unions[thread] = tuple(unions)
+        return self._unions[thread]
+
+    def _spans(self, state: str, thread: int) -> pl.DataFrame:
+        if state == "profiler":
+            return self._profiler_overhead
+        by_state = self._thread_spans(thread)
+        return by_state.filter(pl.col("state") == state).select("start_ns", "end_ns")
+
+    def _thread_spans(self, thread: int) -> pl.DataFrame:
+        host = self.trace.host.filter(pl.col("thread") == thread)
+        names = self._state_of_name
+        state = names["state"].gather(host["name"].to_physical())
+        blocked = pl.col("row").is_in(self._blocking_copies.implode())
+        call = pl.col("kind").is_in(c.LAUNCH_KINDS)
+        return host.select("start_ns", "end_ns", "kind", "row", named=state).select(
+            "start_ns",
+            "end_ns",
+            state=pl.when(call & blocked)
+            .then(pl.lit("sync"))
+            .when(call)
+            .then(pl.col("named").fill_null("runtime"))
+            .when(pl.col("named").is_in(["compile", "dataloader"]) | (pl.col("kind") == c.OPERATOR))
+            .then(pl.col("named").fill_null("dispatch")),
+        )
+
+    @cached_property
+    def _state_of_name(self) -> pl.DataFrame:
+        """The state that each name stands for, if any, in the order of the name codes."""
+        names = pl.DataFrame({"name": self.trace.host.schema["name"].categories})  # type: ignore[attr-defined]
+        name = pl.col("name")
+        return names.select(
+            state=pl.when(name.str.contains(_COMPILE_REGION))
+            .then(pl.lit("compile"))
+            .when(name.str.contains(_LOADER_REGION))
+            .then(pl.lit("dataloader"))
+            .when(name.is_in(_SYNC_OPERATORS) | name.str.contains(_BLOCKING_CALL))
+            .then(pl.lit("sync"))
+            .when(name.str.contains(_ALLOCATOR_CALL))
+            .then(pl.lit("allocator"))
+        )
+
+    @cached_property
+    def _blocking_copies(self) -> pl.Series:
+        """Launch calls of copies that return only after the copy has ended: the host waited for the device."""
+        copies = self.trace.activities.filter((pl.col("kind") == c.MEMCPY) & pl.col("launch").is_not_null())
+        returned = self.trace.host["end_ns"].gather(copies["launch"])
+        return copies.filter(returned >= copies["end_ns"])["launch"].unique()
+
+    @cached_property
+    def _profiler_overhead(self) -> pl.DataFrame:
+        overhead = self.trace.other.filter(pl.col("category") == "overhead")
+        return overhead.select("start_ns", "end_ns")
