@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mmprof.analyzers import attribution, busy, idle, intervals
+from mmprof.analyzers import attribution, busy, costing, idle, intervals
 from mmprof.analyzers.classes import CLASSES
 from mmprof.analyzers.lineage import Lineage, lineage
 from mmprof.analyzers.load import categories as c
@@ -102,6 +102,11 @@ class View:
     def gaps(self) -> pl.DataFrame:
         """Idle gaps: `start_ns`, `end_ns`, `row` (the activity that ends the gap) and one column per idle cause."""
         return idle.causes(busy.gaps(self.selected, self.window), self.selected, self.host)
+
+    @cached_property
+    def costs(self) -> pl.DataFrame:
+        """FLOPs, bytes and bound of each of `activities`, see `costing.costs`."""
+        return costing.costs(self.activities, self.trace, self.match.spec if self.match else None)
 
     @cached_property
     def kernels(self) -> pl.DataFrame:

@@ -179,8 +179,8 @@ _PARTS = (
         | _(cast|pad|padding)_ | op_?tensor | (?<![a-z])lstm | (?<![a-z])gru_ | elemwise | op[1-5]d_?tensor | parallel_for
         | for_each | ::transform | transform_kernel | compute_cuda_kernel""",
     ),
-    # torch.cuda._sleep waits on purpose. It is known, but none of the classes is what it does.
-    words("kernel:sleep", "other", "spin_kernel"),
+    # torch.cuda._sleep waits on purpose.
+    words("kernel:sleep", "wait", "spin_kernel"),
 )
 
 KERNEL_NAMES: tuple[Rule, ...] = (

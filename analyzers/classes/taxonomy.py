@@ -23,13 +23,13 @@ COMPUTATION: tuple[str, ...] = (
     "elementwise",
 )
 
-CLASSES: tuple[str, ...] = (*COMPUTATION, "communication", "memcpy", "memset", "other")
+CLASSES: tuple[str, ...] = (*COMPUTATION, "communication", "memcpy", "memset", "wait", "other")
 """All classes, in the order of priority for time that activities of several classes share.
 
 The first one wins. Computation comes before everything else, the arithmetic that sets the pace of a model before the
 kernels that only move data through it. Communication comes after computation, so that what is left of it is the
-*exposed* part, the one that overlap has not hidden; copies and fills likewise, after communication. `other` is last: it
-claims only the time that nothing recognised explains.
+*exposed* part, the one that overlap has not hidden; copies and fills likewise, after communication. `wait` is a kernel
+that does nothing but pass time (`torch.cuda._sleep`). `other` is last: it claims only the time that nothing recognised explains.
 """
 
 DEDICATED: frozenset[str] = frozenset(

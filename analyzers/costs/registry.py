@@ -49,7 +49,7 @@ def cost_of(call: OperatorCall) -> Cost | None:
         cost = model(call)
     except UnderivableError:
         return None
-    fits = 0 <= min(cost.flops, cost.bytes) and max(cost.flops, cost.bytes) <= _INT64_MAX
+    fits = min(cost.flops, cost.bytes) >= 0 and max(cost.flops, cost.bytes) <= _INT64_MAX
     return cost if fits else None
 
 

@@ -210,7 +210,7 @@ KERNELS = [
         "elementwise",
         "kernel:optimizer",
     ),
-    ("void at::cuda::(anonymous namespace)::spin_kernel(long)", "other", "kernel:sleep"),
+    ("void at::cuda::(anonymous namespace)::spin_kernel(long)", "wait", "kernel:sleep"),
     # PyTorch's own library.
     (
         ELEMENTWISE + "GeluCUDAKernelImpl(at::TensorIteratorBase&)>()",

@@ -144,8 +144,6 @@ def _rule_shares(path: Path) -> dict[tuple[str, str], float]:
 @pytest.mark.parametrize("trace", TRACES)
 def test_other_is_at_most_two_percent_of_device_time(shared_traces: Path, trace: str) -> None:
     shares = _rule_shares(shared_traces / trace)
-    # torch.cuda._sleep is 70 % of the event-sync trace on purpose, and is not computation of any class.
-    shares.pop(("other", "kernel:sleep"), None)
     assert sum(share for (cls, _), share in shares.items() if cls == "other") <= 0.02
 
 

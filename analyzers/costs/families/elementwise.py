@@ -72,9 +72,16 @@ _KINDS: Final[dict[Pointwise, str]] = {
     Pointwise(3, untyped=1): "where",
 }
 
+_WITHOUT_IN_PLACE: Final = (
+    "angle fmax fmin hardshrink isclose isfinite isinf isnan isneginf isposinf log_sigmoid "
+    "log_sigmoid_forward logaddexp logaddexp2 maximum minimum positive prelu rsub signbit softplus "
+    "softshrink special_entr special_erf special_expit special_log1p special_ndtr where"
+)
+
 
 def _with_in_place(name: str) -> list[str]:
-    in_place = not name.endswith(("backward", "__", "where", "forward")) and name[0] != "_"
+    without = _WITHOUT_IN_PLACE.split()
+    in_place = name[0] != "_" and not name.endswith("backward") and name not in without
     return [f"aten::{name}", *([f"aten::{name}_"] if in_place else [])]
 
 

@@ -36,6 +36,7 @@ class Reduction:
     sums_integers: bool = False
 
 
+_FLAGS: Final = ("True", "False")
 _REDUCTIONS: Final[dict[str, Reduction]] = {
     "aten::sum": Reduction(dtype=3, sums_integers=True),
     "aten::nansum": Reduction(dtype=3, sums_integers=True),
@@ -148,11 +149,18 @@ def _result_shape(call: OperatorCall, tensor: Tensor, axes: int) -> Shape:
     if not call.concrete:
         msg = "the reduced dimensions were not recorded"
         raise UnderivableError(msg)
-    value = call.value(axes)
-    if value in ("", "[]", "True", "False") or not tensor.shape:
+    value, follower = call.value(axes), call.value(axes + 1)
+    if value in ("", "[]", *_FLAGS) or not tensor.shape or _is_dtype_overload(call):
         return ()
-    reduced = call.integers(axes) if value.startswith("[") else (call.integer(axes),)
-    return without_axes(tensor.shape, reduced)
+    if value.startswith("["):
+        return without_axes(tensor.shape, call.integers(axes))
+    require(follower in _FLAGS, "a dimension and whether to keep it")
+    return without_axes(tensor.shape, [call.integer(axes)])
+
+
+def _is_dtype_overload(call: OperatorCall) -> bool:
+    """(input, dtype), the overload of sum, mean and prod that reduces everything."""
+    return len(call.types) == 2 and call.name in ("aten::sum", "aten::mean", "aten::prod")
 
 
 def _result_dtype(kind: Reduction, call: OperatorCall, tensor: Tensor) -> str:
@@ -161,8 +169,7 @@ def _result_dtype(kind: Reduction, call: OperatorCall, tensor: Tensor) -> str:
     given = call.tensors(kind.axes)
     if given:
         return given[-1].dtype
-    requested = None
-    if kind.dtype is not None and len(call.types) > kind.dtype:
-        requested = call.dtype_argument(kind.dtype)
+    place = 1 if _is_dtype_overload(call) else kind.dtype
+    requested = None if place is None else call.dtype_argument(place)
     integral = category(tensor.dtype) < Category.FLOATING
     return requested or ("long" if kind.sums_integers and integral else tensor.dtype)

@@ -1,0 +1,106 @@
+"""What bounds the device: compute, memory, latency, the bus or the network, and how far FLOPs and bytes are known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+from msgspec import Struct
+
+from mmprof.analyzers.registry import Table, analysis
+
+if TYPE_CHECKING:
+    from mmprof.analyzers.view import View
+
+
+class BoundRow(Struct, frozen=True):
+    """Busy time with one bound; time_ns of all bounds sums to busy_ns.
+
+    Attributes:
+        bound: compute, memory, latency, transfer (over the bus), communication or unknown.
+        time_ns: Busy time.
+        flops: Floating-point operations of the operators with this bound.
+        bytes: Bytes they must move.
+        roofline_ns: Least time that the device needs for them.
+        count: Number of activities.
+    """
+
+    bound: str
+    time_ns: int
+    flops: int
+    bytes: int
+    roofline_ns: int
+    count: int
+
+
+class Roofline(Struct, frozen=True):
+    """The device's limits and how much of busy time they could be applied to.
+
+    Attributes:
+        coverage: Share of busy time whose FLOPs and bytes are known.
+        peak_flops: Dense peak in FLOP/s by data type.
+        bandwidth_bytes_per_s: Memory bandwidth.
+        source: Where peak and bandwidth come from; empty if the device is not known.
+        device: Name in the device table.
+        matched: How the device was recognised.
+        flops: All floating-point operations in the window.
+        bytes: All bytes that had to move.
+        roofline_share: Least time for the modelled work as a share of the busy time it took.
+    """
+
+    coverage: float
+    peak_flops: dict[str, int]
+    bandwidth_bytes_per_s: int
+    source: str
+    device: str
+    matched: str
+    flops: int
+    bytes: int
+    roofline_share: float
+
+
+class Bounds(Struct, frozen=True):
+    """Busy time by bound.
+
+    Attributes:
+        bounds: By time.
+        roofline: The limits behind it.
+    """
+
+    bounds: list[BoundRow]
+    roofline: Roofline
+
+
+@analysis("device", Table("bounds", "Busy time by bound", "bound", ("time_ns", "flops", "bytes", "count"), by="bound"))
+def bounds(view: View) -> Bounds:
+    """Compare the time of each operator with the least time that its FLOPs and bytes need."""
+    costed = view.costs.with_columns(view.activities["own_ns"])
+    rows = (
+        costed.group_by("bound")
+        .agg(
+            time_ns=pl.col("own_ns").sum(),
+            flops=pl.col("flops").sum(),
+            bytes=pl.col("bytes").sum(),
+            roofline_ns=pl.col("roofline_ns").sum(),
+            count=pl.len().cast(pl.Int64),
+        )
+        .sort("time_ns", "bound", descending=[True, False])
+    )
+    return Bounds([BoundRow(*row) for row in rows.iter_rows()], _roofline(view, costed))
+
+
+def _roofline(view: View, costed: pl.DataFrame) -> Roofline:
+    known = costed.filter(pl.col("model").is_not_null())
+    spec = view.match.spec if view.match else None
+    known_ns = int(known["own_ns"].sum())
+    return Roofline(
+        coverage=known_ns / view.busy_ns if view.busy_ns else 0.0,
+        peak_flops=dict(spec.peak_flops) if spec else {},
+        bandwidth_bytes_per_s=spec.bandwidth_bytes_per_s if spec else 0,
+        source=spec.source if spec else "",
+        device=spec.name if spec else "",
+        matched=view.match.how if view.match else "",
+        flops=int(costed["flops"].sum()),
+        bytes=int(costed["bytes"].sum()),
+        roofline_share=int(known["roofline_ns"].sum()) / known_ns if known_ns and spec else 0.0,
+    )

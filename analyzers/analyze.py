@@ -1,0 +1,205 @@
+"""The whole analysis of one trace or several: views, analyses, the check that everything adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from mmprof.analyzers import findings as finding_rules
+from mmprof.analyzers.devices import DeviceMatch, DeviceSpec, match_device
+from mmprof.analyzers.errors import MmprofError
+from mmprof.analyzers.findings import Finding
+from mmprof.analyzers.hostwork import HostWork
+from mmprof.analyzers.load import load
+from mmprof.analyzers.notes import Note, note
+from mmprof.analyzers.registry import analyses
+from mmprof.analyzers.trace import InputFacts, Trace
+from mmprof.analyzers.view import HOST_DEVICE, View
+from mmprof.analyzers.windows import window_spans
+
+TRACE_SUFFIXES: Final = (".json", ".json.gz", ".json.zst")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to analyze.
+
+    Attributes:
+        rank: Only this rank; None for all.
+        device: Only this device; None for all.
+        window: A step, phase, annotation or time range (`windows.window_spans`); empty for the whole trace.
+        spec: Peaks to use instead of the device table's.
+    """
+
+    rank: int | None = None
+    device: int | None = None
+    window: str = ""
+    spec: DeviceSpec | None = None
+
+
+@dataclass(frozen=True)
+class DeviceReport:
+    """The results of one device.
+
+    Attributes:
+        name: Name of the device as the trace gives it, else as the device table does.
+        results: Result of each analysis by its name.
+    """
+
+    rank: int
+    device: int
+    name: str
+    results: dict[str, msgspec.Struct]
+    findings: tuple[Finding, ...] = ()
+
+    def value(self, field_name: str) -> Any:
+        """A field of any of the results.
+
+        Raises:
+            KeyError: No analysis has this field.
+        """
+        for result in self.results.values():
+            if field_name in result.__struct_fields__:
+                return getattr(result, field_name)
+        raise KeyError(field_name)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that is known of the inputs."""
+
+    inputs: tuple[InputFacts, ...] = ()
+    notes: tuple[Note, ...] = ()
+    devices: tuple[DeviceReport, ...] = ()
+    window: str = ""
+
+
+def analyze(paths: Sequence[str], options: Options | None = None) -> Report:
+    """Analyze trace files, or folders that hold one trace per rank.
+
+    One trace is in memory at a time.
+
+    Raises:
+        MmprofError: An input cannot be read, nothing matches the options, or the results do not add up.
+    """
+    options = options or Options()
+    inputs: list[InputFacts] = []
+    notes: list[Note] = []
+    devices: list[DeviceReport] = []
+    for trace in _traces(paths, notes):
+        inputs.append(trace.facts)
+        notes += trace.notes
+        if options.rank is None or trace.rank == options.rank:
+            devices += analyze_trace(trace, options, notes)
+    _require_devices(devices, options)
+    return Report(tuple(inputs), tuple(dict.fromkeys(notes)), tuple(devices), options.window)
+
+
+def analyze_trace(trace: Trace, options: Options, notes: list[Note] | None = None) -> list[DeviceReport]:
+    """Analyze each device of a trace; what had to be assumed is appended to `notes`."""
+    said = [] if notes is None else notes
+    reports = []
+    for view in views(trace, options):
+        if view.match is None and not view.is_host:
+            said.append(note("MM-N019", found=_named(trace, view.device) or "no name"))
+        reports.append(_device_report(view))
+    return reports
+
+
+def views(trace: Trace, options: Options) -> Iterator[View]:
+    """The views of a trace that the options select, each with its device's peaks."""
+    host = HostWork(trace)
+    spans = window_spans(trace, options.window) if options.window else None
+    present = sorted(trace.activities["device"].unique().to_list()) or [HOST_DEVICE]
+    for device in present:
+        if options.device in (None, device):
+            yield View(trace, host, device, spans, _match(trace, device, options.spec))
+
+
+def trace_files(path: str) -> list[str]:
+    """The trace files that a path stands for: itself, or those in a folder.
+
+    Raises:
+        MmprofError: The folder holds no trace.
+    """
+    folder = Path(path)
+    if path == "-" or not folder.is_dir():
+        return [path]
+    found = sorted(str(p) for p in folder.rglob("*") if p.name.endswith(TRACE_SUFFIXES) and not p.name.endswith(".mmprof.json"))
+    if not found:
+        raise MmprofError(
+            "MM-E007",
+            f"{path} is a folder without traces",
+            found=f"{sum(1 for _ in folder.iterdir())} entries, none ending in {', '.join(TRACE_SUFFIXES)}",
+            hint="give the folder that torch.profiler exported to, or a file",
+        )
+    return found
+
+
+def _traces(paths: Sequence[str], notes: list[Note]) -> Iterator[Trace]:
+    files = [f for path in paths for f in trace_files(path)]
+    for file in files:
+        try:
+            yield load(file)
+        except MmprofError as error:
+            if len(files) == 1:
+                raise
+            notes.append(note("MM-N022", name=file, reason=error.message))
+
+
+def _match(trace: Trace, device: int, spec: DeviceSpec | None) -> DeviceMatch | None:
+    if spec is not None:
+        return DeviceMatch(spec, "given by --device-spec")
+    return match_device(trace.device_properties(device)) if device != HOST_DEVICE else None
+
+
+def _named(trace: Trace, device: int) -> str:
+    name = trace.device_properties(device).get("name", "")
+    return name if isinstance(name, str) else ""
+
+
+def _device_report(view: View) -> DeviceReport:
+    results = {name: a.run(view) for name, a in analyses().items()}
+    name = "CPU" if view.is_host else _named(view.trace, view.device) or (view.match.spec.name if view.match else "")
+    report = DeviceReport(view.trace.rank, view.device, name, results, finding_rules.find(view))
+    check_conservation(report)
+    return report
+
+
+def check_conservation(report: DeviceReport) -> None:
+    """Check that every nanosecond is counted once.
+
+    Raises:
+        MmprofError: The parts of a whole do not sum to it: a defect of mmprof.
+    """
+    window_ns, busy_ns, idle_ns = (report.value(f) for f in ("window_ns", "busy_ns", "idle_ns"))
+    sums = {
+        "busy and idle": (busy_ns + idle_ns, window_ns),
+        "classes": (sum(r.time_ns for r in report.value("classes")), busy_ns),
+        "bounds": (sum(r.time_ns for r in report.value("bounds")), busy_ns),
+        "operators": (sum(r.time_ns for r in report.value("ops")), busy_ns),
+        "idle causes": (sum(r.time_ns for r in report.value("idle_causes")), idle_ns),
+    }
+    wrong = {what: (got, whole) for what, (got, whole) in sums.items() if got != whole}
+    if wrong:
+        raise MmprofError(
+            "MM-E090",
+            "the results do not add up; this is a defect of mmprof, and no number of it should be used",
+            found="; ".join(f"{what} sum to {got} ns of {whole} ns" for what, (got, whole) in wrong.items()),
+            hint="report it with the trace; `mmprof query` still reads the tables",
+        )
+
+
+def _require_devices(devices: list[DeviceReport], options: Options) -> None:
+    if devices:
+        return
+    wanted = f"rank {options.rank}, " * (options.rank is not None) + f"device {options.device}" * (options.device is not None)
+    raise MmprofError(
+        "MM-E022", "nothing in the input matches the selection", found=wanted.strip(", "), hint="leave out --rank and --device to see what there is"
+    )
+
+
