@@ -99,39 +99,37 @@ class HostWork:
         each other, and what none covers is Python.
         """
         if thread not in self._unions:
+            spans = self._spans_by_state(thread)
             taken, unions = intervals.empty(), []
             for state in STATES:
-                more = self._spans(state, thread)
-                taken = intervals.merge(pl.concat([taken, more])) if more.height else taken
+                if (more := spans.get(state)) is not None and more.height:
+                    taken = intervals.merge(taken.merge_sorted(more.sort("start_ns"), key="start_ns"))
                 unions.append((state, taken))
             self._unions[thread] = tuple(unions)
         return self._unions[thread]
 
-    def _spans(self, state: str, thread: int) -> pl.DataFrame:
-        if state == "profiler":
-            return self._profiler_overhead
-        by_state = self._thread_spans(thread)
-        return by_state.filter(pl.col("state") == state).select("start_ns", "end_ns")
-
-    def _thread_spans(self, thread: int) -> pl.DataFrame:
+    def _spans_by_state(self, thread: int) -> dict[str, pl.DataFrame]:
         host = self.trace.host.filter(pl.col("thread") == thread)
-        names = self._state_of_name
-        state = names["state"].gather(host["name"].to_physical())
-        blocked = pl.col("row").is_in(self._blocking_copies.implode())
+        named = self._state_of_name.gather(host["name"].to_physical())
         call = pl.col("kind").is_in(c.LAUNCH_KINDS)
-        return host.select("start_ns", "end_ns", "kind", "row", named=state).select(
-            "start_ns",
-            "end_ns",
-            state=pl.when(call & blocked)
+        region = pl.col("named").is_in(["compile", "dataloader"])
+        dispatch = pl.when(pl.col("named") == "sync").then("named").otherwise(pl.lit("dispatch"))
+        state = (
+            pl.when(call & pl.col("row").is_in(self._blocking_copies.implode()))
             .then(pl.lit("sync"))
+            .when(region)
+            .then("named")
             .when(call)
             .then(pl.col("named").fill_null("runtime"))
-            .when(pl.col("named").is_in(["compile", "dataloader"]) | (pl.col("kind") == c.OPERATOR))
-            .then(pl.col("named").fill_null("dispatch")),
+            .when(pl.col("kind") == c.OPERATOR)
+            .then(dispatch)
         )
+        spans = host.select("start_ns", "end_ns", "kind", "row", named=named).select("start_ns", "end_ns", state=state)
+        parts = spans.filter(pl.col("state").is_not_null()).partition_by("state", as_dict=True, include_key=False)
+        return {str(key[0]): part for key, part in parts.items()} | {"profiler": self._profiler_overhead}
 
     @cached_property
-    def _state_of_name(self) -> pl.DataFrame:
+    def _state_of_name(self) -> pl.Series:
         """The state that each name stands for, if any, in the order of the name codes."""
         names = pl.DataFrame({"name": self.trace.host.schema["name"].categories})  # type: ignore[attr-defined]
         name = pl.col("name")
@@ -144,7 +142,7 @@ class HostWork:
             .then(pl.lit("sync"))
             .when(name.str.contains(_ALLOCATOR_CALL))
             .then(pl.lit("allocator"))
-        )
+        ).to_series()
 
     @cached_property
     def _blocking_copies(self) -> pl.Series:

@@ -24,15 +24,13 @@ def merge(intervals: pl.DataFrame) -> pl.DataFrame:
     A new piece begins where an interval starts after everything before it has ended: the running maximum of the ends,
     not the previous end, because long intervals contain short ones.
     """
-    ordered = intervals.select("start_ns", "end_ns").filter(pl.col("end_ns") > pl.col("start_ns")).sort("start_ns")
-    reached = pl.col("end_ns").cum_max().shift(1)
-    piece = (pl.col("start_ns") > reached).fill_null(value=False).cum_sum()
-    return (
-        ordered.with_columns(piece=piece)
-        .group_by("piece", maintain_order=True)
-        .agg(pl.col("start_ns").first(), pl.col("end_ns").max())
-        .select("start_ns", "end_ns")
-    )
+    ordered = intervals.lazy().select("start_ns", "end_ns").filter(pl.col("end_ns") > pl.col("start_ns")).collect()
+    if not ordered["start_ns"].is_sorted():
+        ordered = ordered.sort("start_ns")
+    reached = ordered["end_ns"].cum_max()
+    begins = (ordered["start_ns"] > reached.shift(1)).fill_null(value=True)
+    ends = begins.shift(-1, fill_value=True)
+    return pl.DataFrame({"start_ns": ordered["start_ns"].filter(begins), "end_ns": reached.filter(ends)})
 
 
 def length(union: pl.DataFrame) -> int:

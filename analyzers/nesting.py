@@ -53,25 +53,22 @@ def _parents_by_depth(ordered: pl.DataFrame) -> pl.Series | None:
     if span * (int(ordered["thread"].max()) + 1) > _KEY_LIMIT:  # type: ignore[arg-type]
         return None
     offset = pl.col("thread").cast(pl.Int64) * span - pl.col("start_ns").min()
-    keys = ordered.select(
-        start=pl.col("start_ns") + offset,
-        end=_open_until() + offset,
-    )
-    closed = keys["end"].sort().search_sorted(keys["start"], side="right").cast(pl.Int64)
-    count = len(ordered)
-    row = pl.int_range(count, dtype=pl.Int64, eager=True)
-    depth = row - closed
-    by_depth = (depth * count + row).sort()
-    found = by_depth.search_sorted((depth - 1) * count + row, side="left").cast(pl.Int64) - 1
-    parent = by_depth.gather(found.clip(0)) % count
-    checked = pl.DataFrame({"parent": parent, "depth": depth, "end": keys["end"]}).select(
-        parent=pl.when(pl.col("depth") > 0).then(pl.col("parent")),
-        end="end",
-        outer=pl.when(pl.col("depth") > 0).then(keys["end"].gather(parent)),
-    )
-    if checked.select((pl.col("end") > pl.col("outer")).any()).item():
-        return None
-    return checked["parent"].cast(pl.UInt32)
+    end = ordered.select(_open_until() + offset).to_series()
+    start = ordered.select(pl.col("start_ns") + offset).to_series()
+    depth = pl.int_range(len(ordered), dtype=pl.Int64, eager=True) - end.sort().search_sorted(start, side="right")
+    parent = _last_one_level_up(depth)
+    crosses = pl.select((end > end.gather(parent)).any()).item()
+    return None if crosses else parent
+
+
+def _last_one_level_up(depth: pl.Series) -> pl.Series:
+    """For each row the last row before it whose depth is one less; null at depth 0."""
+    count = len(depth)
+    key = depth * count + pl.int_range(count, dtype=pl.Int64, eager=True)
+    ordered = key.sort()
+    found = ordered.search_sorted(key - count, side="left").cast(pl.Int64) - 1
+    row = ordered.gather(found.clip(0)) % count
+    return pl.select(pl.when(depth > 0).then(row)).to_series().cast(pl.UInt32).alias("parent")
 
 
 def _open_until() -> pl.Expr:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.load.read import RawTrace, read
-from mmprof.analyzers.trace import Trace
+
+if TYPE_CHECKING:
+    from mmprof.analyzers.trace import Trace
 
 
 def load(name: str | Path, *, processes: int | None = None) -> Trace:
@@ -19,7 +22,7 @@ def load(name: str | Path, *, processes: int | None = None) -> Trace:
     Raises:
         MmprofError: The input is missing, empty, not JSON, no trace, or holds no events.
     """
-    from mmprof.analyzers.load import tables  # noqa: PLC0415  (polars is imported while the processes decode)
+    from mmprof.analyzers.load import tables  # noqa: PLC0415  (read() imports polars beside its processes)
 
     raw = read(str(name), processes=processes)
     trace = tables.build(raw)

@@ -78,7 +78,7 @@ def build(raw: RawTrace) -> Trace:
     words = _Vocabulary(raw)
     frames = {family: _frame(raw, words, family) for family in _INTS}
     raw.shares.clear()
-    host, cut = nesting.nest(_host(frames))
+    host, cut = nesting.nest(_host([frames.pop(f) for f in (b.OPERATOR, b.LAUNCH, b.HOST)]))
     activities, syncs, device_annotations = _device_frames(frames, words, host)
     trace = Trace(
         facts=InputFacts(raw.source.name, raw.source.sha256, raw.source.read_bytes, raw.events),
@@ -151,9 +151,9 @@ def _with_kind(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _host(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    parts = [_with_kind(frames[f]) for f in (b.OPERATOR, b.LAUNCH, b.HOST)]
-    return pl.concat(parts, how="diagonal").drop("category").with_columns(pl.col("call").fill_null(0))
+def _host(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    parts = pl.concat([_with_kind(f).drop("category") for f in frames], how="diagonal")
+    return parts.with_columns(pl.col("call").fill_null(0))
 
 
 def _placed(frame: pl.DataFrame, threads: list[Any]) -> pl.DataFrame:

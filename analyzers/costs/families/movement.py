@@ -20,12 +20,12 @@ def copy(call: OperatorCall) -> Cost:
     return moved(call.tensor(0), call.tensor(1))
 
 
-@cost_model("aten::clone", "aten::contiguous", "aten::_pin_memory", "aten::alias_copy")
+@cost_model("aten::clone", "aten::_pin_memory", "aten::alias_copy")
 @cost_model("aten::roll", "aten::flip", "aten::fliplr", "aten::flipud", "aten::rot90")
 @cost_model("aten::tril", "aten::triu", "aten::channel_shuffle", "aten::pixel_shuffle")
 @cost_model("aten::tril_", "aten::triu_", "aten::pixel_unshuffle", "aten::conj_physical")
 @cost_model("aten::view_copy", "aten::permute_copy", "aten::transpose_copy", "aten::t_copy")
-@cost_model("aten::_reshape_copy", "aten::resolve_conj", "aten::resolve_neg")
+@cost_model("aten::_reshape_copy")
 def rearranged(call: OperatorCall) -> Cost:
     """The result has the input's size, whatever its order."""
     return moved(call.tensor(0), call.tensor(0).like())
@@ -43,6 +43,12 @@ def filled(call: OperatorCall) -> Cost:
     """(target, value): written only."""
     value = call.optional_tensor(1)
     return moved(call.tensor(0).like(), *([value] if value else []))
+
+
+@cost_model("aten::scalar_tensor")
+def scalar_tensor(call: OperatorCall) -> Cost:
+    """(value, dtype, ...): one element is written."""
+    return moved(Tensor((), call.dtype_argument(1) or "float"))
 
 
 @cost_model("aten::cat", "aten::concat", "aten::_cat", "aten::stack", "aten::_stack")

@@ -1,9 +1,13 @@
-"""Operators that return another view of the same memory, or memory not yet written: no work at all."""
+"""Operators that return a view of the same memory, or memory not yet written: no work at all.
+
+Some copy when they must (``contiguous``, ``to``, ``reshape``): an operator inside them does it then.
+"""
 
 from __future__ import annotations
 
 from mmprof.analyzers.costs.call import Cost, OperatorCall
 from mmprof.analyzers.costs.registry import cost_model
+from mmprof.analyzers.costs.shapes import require
 
 
 @cost_model("aten::view", "aten::_unsafe_view", "aten::_reshape_alias", "aten::reshape", "aten::t")
@@ -18,7 +22,16 @@ from mmprof.analyzers.costs.registry import cost_model
 @cost_model("aten::imag", "detach", "detach_", "aten::tensor_split", "aten::unsafe_split")
 @cost_model("aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_empty")
 @cost_model("aten::new_empty_strided", "aten::result_type", "aten::is_nonzero", "aten::set_")
-@cost_model("aten::record_stream", "_C::weak_ref_tensor", "aten::_shape_as_tensor")
+@cost_model("aten::record_stream", "_C::weak_ref_tensor", "aten::item", "aten::to")
+@cost_model("aten::contiguous", "aten::type_as", "aten::resolve_conj", "aten::resolve_neg")
+@cost_model("aten::dropout", "aten::feature_dropout")
 def no_work(_call: OperatorCall) -> Cost:
-    """Zero FLOPs and bytes; what such an operator copies, an operator inside it does."""
+    """Zero FLOPs and bytes."""
+    return Cost(0, 0, "", "view")
+
+
+@cost_model("aten::resize_")
+def resize(call: OperatorCall) -> Cost:
+    """(input, sizes, ...): an allocation while the input is still empty; else it may copy."""
+    require(call.tensor(0).numel == 0, "an empty tensor")
     return Cost(0, 0, "", "view")
