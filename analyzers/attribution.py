@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import polars as pl
@@ -71,7 +72,7 @@ def _chain_in_launch_order(activities: pl.DataFrame) -> pl.Series:
 
 
 def _decide(
-    row: tuple[str, str, int, int | None, bool], paths: dict[int, Path], calls: pl.DataFrame
+    row: tuple[str, str, int, int | None, bool], paths: Mapping[int, Path], calls: pl.DataFrame
 ) -> tuple[str, str, str]:
     name, kind, path, call, in_chain = row
     around = paths[path]

@@ -78,7 +78,7 @@ def _moved_bytes(activities: pl.DataFrame) -> pl.Series:
     if "element_type" in activities.columns:
         sizes = {t: element_bytes(t) or 0 for t in activities["element_type"].unique().to_list() if t}
         element = pl.col("element_type").replace_strict(sizes, default=0, return_dtype=pl.Int64)
-        sent = pl.when(element > 0).then(element * pl.max_horizontal("in_elements", "out_elements"))
+        sent: pl.Expr = pl.when(element > 0).then(element * pl.max_horizontal("in_elements", "out_elements"))
     else:
         sent = pl.lit(None, pl.Int64)
     inside = pl.col("name").cast(pl.String).str.contains("DtoD|DeviceToDevice")

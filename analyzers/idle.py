@@ -55,7 +55,7 @@ def _states_before_launch(gaps: pl.DataFrame, host: HostWork) -> pl.DataFrame:
     """Nanoseconds of each gap before its launch in each state of the launching thread; all gaps share one thread."""
     thread = gaps["thread"].first()
     before, columns = pl.Series([0], dtype=pl.Int64).new_from_index(0, len(gaps)), []
-    for state, union in host.states(thread) if thread is not None else ():
+    for state, union in host.states(int(str(thread))) if thread is not None else ():
         covered = intervals.covered_before(union, gaps["launch_from"]) - intervals.covered_before(union, gaps["start_ns"])
         columns.append((covered - before).alias(state))
         before = covered

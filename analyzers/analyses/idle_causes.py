@@ -80,12 +80,12 @@ class IdleCauses(Struct, frozen=True):
 def idle_causes(view: View) -> IdleCauses:
     """Sum the parts of all gaps by cause, and describe the longest gaps."""
     gaps = view.gaps
-    totals = [
-        CauseRow(cause, int(gaps[cause].sum()), int((gaps[cause] > 0).sum()), int(gaps[cause].max() or 0))  # type: ignore[call-overload]
-        for cause in CAUSES
-    ]
-    present = sorted((t for t in totals if t.time_ns), key=lambda t: -t.time_ns)
-    return IdleCauses(present, _largest(view))
+    totals = gaps.select(CAUSES).unpivot(variable_name="cause", value_name="part_ns").filter(pl.col("part_ns") > 0)
+    rows = totals.group_by("cause").agg(
+        time_ns=pl.col("part_ns").sum(), gaps=pl.len().cast(pl.Int64), longest_ns=pl.col("part_ns").max()
+    )
+    present = rows.sort("time_ns", "cause", descending=[True, False])
+    return IdleCauses([CauseRow(*row) for row in present.iter_rows()], _largest(view))
 
 
 def _largest(view: View) -> list[GapRow]:

@@ -61,8 +61,9 @@ def plain_product(call: OperatorCall) -> Cost:
 @cost_model("aten::addmm", "aten::addmm_", "aten::_addmm_activation", "aten::addmv", "aten::addmv_")
 @cost_model("aten::baddbmm", "aten::baddbmm_")
 def biased_product(call: OperatorCall) -> Cost:
-    """``bias + a @ b``, whatever alpha and beta."""
-    return product(call.tensor(1), call.tensor(2), bias=call.tensor(0))
+    """``beta * bias + alpha * a @ b``; the bias is neither read nor added where beta is 0."""
+    bias = None if call.value(3) == "0" else call.tensor(0)
+    return product(call.tensor(1), call.tensor(2), bias=bias)
 
 
 @cost_model("aten::addbmm", "aten::addbmm_")

@@ -1,0 +1,168 @@
+"""The registered tables as rows of raw values, and how a value is shown, by the name of its column.
+
+Nothing here knows an analysis: a new table is shown by every renderer as soon as it is registered.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from mmprof.analyzers.errors import MmprofError
+from mmprof.analyzers.registry import tables
+from mmprof.cli.renderers import units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mmprof.analyzers.analyze import DeviceReport
+    from mmprof.analyzers.registry import Table
+
+NAMELESS: Final = "(none)"
+_SHARED_TIMES: Final = ("time_ns", "own_ns", "sum_ns")
+_INSTANTS: Final = ("start_ns", "end_ns")
+_WHERE: Final = ("rank", "device")
+_SUFFIXES: Final = ("_ns", "_percent", "_per_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A table of raw values.
+
+    Attributes:
+        title: Heading.
+        columns: Names of the columns.
+        rows: One value a column; str, int, float, bool, None or a container of these.
+        left_out: Rows that were not asked for.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    left_out: int = 0
+
+
+def table_named(by: str) -> Table:
+    """The table that a word of `--by` selects.
+
+    Raises:
+        MmprofError: There is none.
+    """
+    known = {table.by: table for table in tables() if table.by}
+    if by in known:
+        return known[by]
+    close = difflib.get_close_matches(by, known, n=1)
+    meant = f"did you mean {close[0]}? " if close else ""
+    raise MmprofError(
+        "MM-E024",
+        f"there is no table {by!r}",
+        found=f"tables: {', '.join(sorted(known))}",
+        hint=f"{meant}--by takes one of the tables",
+    )
+
+
+def sheet(table: Table, devices: Sequence[DeviceReport], top: int | None = None) -> Sheet:
+    """The registered columns of a table, with the share of the whole that each row has.
+
+    Args:
+        table: The table.
+        devices: Devices whose rows to show; rank and device are columns where there are several.
+        top: Most rows of each device; None for all.
+    """
+    shared = next((name for name in _SHARED_TIMES if name in table.columns), "")
+    rows = [
+        (*_place(device, devices), *_values(row, table), *_share(row, shared, device, table))
+        for device in devices
+        for row in islice(device.value(table.field), top)
+    ]
+    total = sum(len(device.value(table.field)) for device in devices)
+    named = (table.key, *table.columns)
+    columns = (*_WHERE[: 2 * (len(devices) > 1)], *named, *(["share"] if shared else []))
+    return Sheet(table.title, columns, rows, total - len(rows))
+
+
+def full_sheet(table: Table, devices: Sequence[DeviceReport]) -> Sheet:
+    """Every field of every row, with rank and device."""
+    listed = [(device, row) for device in devices for row in device.value(table.field)]
+    names = listed[0][1].__struct_encode_fields__ if listed else (table.key, *table.columns)
+    rows = [(device.rank, device.device, *msgspec.structs.astuple(row)) for device, row in listed]
+    return Sheet(table.title, (*_WHERE, *names), rows)
+
+
+def field_of(row: msgspec.Struct, name: str) -> Any:
+    """The value of a row under the name that the JSON output gives it."""
+    at = row.__struct_encode_fields__.index(name)
+    return getattr(row, row.__struct_fields__[at])
+
+
+def heading(column: str) -> str:
+    """A column's name as a heading: units belong to the values."""
+    for suffix in _SUFFIXES:
+        column = column.removesuffix(suffix)
+    return column.replace("_", " ")
+
+
+def is_number(column: str, rows: Iterable[tuple[Any, ...]], at: int) -> bool:
+    """Whether the column at this position is aligned as numbers."""
+    values = (row[at] for row in rows if row[at] is not None)
+    first = next(values, None)
+    return column == "share" or isinstance(first, int | float)
+
+
+def shown(column: str, value: object) -> str:
+    """A value as text, formatted by the name of its column; text of the trace is returned as it is."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return _number(column, value)
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {shown(column, v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(shown(column, v) for v in value)
+    return str(value) or NAMELESS
+
+
+def _number(column: str, value: float) -> str:
+    if column in _INSTANTS:
+        return units.instant(int(value))
+    if column.endswith("_ns"):
+        return units.duration(value)
+    if column == "share" or column.endswith(("_share", "coverage")):
+        return units.share(value)
+    if column.endswith("_percent"):
+        return units.share(value / 100)
+    return _amount(column, value)
+
+
+def _amount(column: str, value: float) -> str:
+    if column.endswith("_per_s"):
+        bare = column.removesuffix("_per_s")
+        return units.rate(value, {"bytes": "B", "flops": "FLOP"}.get(bare.rpartition("_")[2], ""))
+    if column.rpartition("_")[2] == "bytes" or column.startswith("bytes_"):
+        return units.bytes_(value)
+    if column.rpartition("_")[2] == "flops":
+        return units.flops(value)
+    return units.count(value) if isinstance(value, int) else units.number(value)
+
+
+def _place(device: DeviceReport, devices: Sequence[DeviceReport]) -> tuple[int, ...]:
+    return (device.rank, device.device) if len(devices) > 1 else ()
+
+
+def _values(row: msgspec.Struct, table: Table) -> Iterator[Any]:
+    return (field_of(row, name) for name in (table.key, *table.columns))
+
+
+def _share(
+    row: msgspec.Struct, time_field: str, device: DeviceReport, table: Table
+) -> tuple[float | None, ...]:
+    if not time_field:
+        return ()
+    whole = device.value(table.share_of)
+    return (field_of(row, time_field) / whole if whole else None,)
