@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -118,6 +119,7 @@ def _row_lists() -> Iterator[tuple[Analysis, str]]:
                 yield analysis, name
 
 
+@cache
 def _list_fields(kind: type[msgspec.Struct]) -> list[str]:
     info = msgspec.inspect.type_info(kind)
     assert isinstance(info, msgspec.inspect.StructType)

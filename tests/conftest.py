@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from fixtures.builder import TraceBuilder
+from mmprof.analyzers.analyze import Options, views
+from mmprof.analyzers.load import load
+from mmprof.analyzers.view import View
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "traces"
@@ -16,3 +22,14 @@ def shared_traces() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the public traces are not beside this checkout")
     return SHARED
+
+
+@pytest.fixture
+def view_of(tmp_path: Path) -> Callable[[TraceBuilder], View]:
+    """Load a built trace and look at its first device, or at the host where it has none."""
+
+    def view(built: TraceBuilder) -> View:
+        trace = load(built.write(tmp_path / "trace.json"))
+        return next(views(trace, Options()))
+
+    return view

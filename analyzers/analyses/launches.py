@@ -150,35 +150,50 @@ class Launches(Struct, frozen=True):
 )
 def launches(view: View) -> Launches:
     """Measure the calls that launched the activities, and the delays from call to start."""
-    calls = _calls(view)
-    return Launches(_statistics(view, calls), [LaunchCallRow(*r) for r in _by_api(calls).iter_rows()])
+    linked = _linked(view.activities)
+    calls = _calls(linked, view)
+    return Launches(
+        launches=_statistics(view, linked, calls),
+        launch_calls=[LaunchCallRow(*row) for row in _by_api(calls).iter_rows()],
+    )
 
 
-def _calls(view: View) -> pl.DataFrame:
+def _linked(activities: pl.DataFrame) -> pl.DataFrame:
+    """The activities with a known launch; a CPU-only view has none: there, the activity itself is on the host."""
+    columns = activities.select(
+        "row",
+        "kind",
+        "stream",
+        "launch",
+        "launch_start_ns",
+        "start_ns",
+        "dur_ns",
+        "own_ns",
+        call_ns=pl.col("launch_end_ns") - pl.col("launch_start_ns"),
+    )
+    return columns.filter(pl.col("launch").is_not_null() & (pl.col("kind") != c.OPERATOR))
+
+
+def _calls(linked: pl.DataFrame, view: View) -> pl.DataFrame:
     """One row a launch call, by the start of its first activity.
 
-    Columns: `launch`, `api`, `activities`, `stream`, `start_ns` (of its first activity), `launch_start_ns`,
-    `launch_end_ns`, `call_ns`, `idle_ns` (of the device before that activity) and `depth`.
+    Columns: `launch`, `api`, `activities`, `stream`, `start_ns` (of its first activity), `launch_start_ns`, `call_ns`,
+    `queue_ns`, `delay_ns` (see LaunchStatistics), `idle_ns` (of the device before that activity) and `depth`.
     """
-    # A CPU-only view has no calls: there, what launches is the activity itself.
-    linked = view.selected.filter(pl.col("launch").is_not_null() & (pl.col("kind") != c.OPERATOR))
-    first = linked.filter(pl.col("launch").is_first_distinct())
-    launched = linked.group_by("launch").agg(activities=pl.len().cast(pl.Int64))
     idle = view.gaps.select("row", idle_ns=pl.col("end_ns") - pl.col("start_ns"))
-    calls = first.join(launched, on="launch", maintain_order="left").join(
-        idle, on="row", how="left", maintain_order="left"
+    first = ("row", "stream", "launch_start_ns", "start_ns", "call_ns")
+    calls = (
+        linked.group_by("launch", maintain_order=True)
+        .agg(pl.col(first).first(), activities=pl.len().cast(pl.Int64))
+        .join(idle, on="row", how="left", maintain_order="left")
     )
-    return calls.select(
-        "launch",
-        "activities",
-        "stream",
-        "start_ns",
-        "launch_start_ns",
-        "launch_end_ns",
+    delay = pl.col("start_ns") - pl.col("launch_start_ns")
+    return calls.with_columns(
         pl.col("idle_ns").fill_null(0),
         _depth(calls),
         api=view.trace.host["name"].gather(calls["launch"]),
-        call_ns=pl.col("launch_end_ns") - pl.col("launch_start_ns"),
+        queue_ns=(delay - pl.col("call_ns")).clip(0),
+        delay_ns=delay.clip(0),
     )
 
 
@@ -213,24 +228,20 @@ def _quantile(column: str, quantile: float) -> pl.Expr:
     return pl.col(column).quantile(quantile, interpolation="lower").cast(pl.Int64)
 
 
-def _statistics(view: View, calls: pl.DataFrame) -> LaunchStatistics:
-    after_call = (pl.col("start_ns") - pl.col("launch_end_ns")).clip(0)
-    timed = calls.with_columns(
-        queue_ns=after_call, delay_ns=(pl.col("start_ns") - pl.col("launch_start_ns")).clip(0)
-    )
-    starved = _starved(timed)
+def _statistics(view: View, linked: pl.DataFrame, calls: pl.DataFrame) -> LaunchStatistics:
+    starved = _starved(calls)
     share = len(starved) / len(calls) if len(calls) else 0.0
     wait_ns = int(starved["idle_ns"].sum())
     full = _blocked(calls)
     return LaunchStatistics(
         count=len(calls),
-        activities=int(calls["activities"].sum()),
+        activities=len(linked),
         activities_per_launch_max=_max(calls["activities"]),
-        call=_spread(timed, "call_ns"),
+        call=_spread(calls, "call_ns"),
         call_sum_ns=int(calls["call_ns"].sum()),
-        queue_delay=_spread(timed, "queue_ns"),
-        launch_delay=_spread(timed, "delay_ns"),
-        short_kernels=_short_kernels(view, calls),
+        queue_delay=_spread(calls, "queue_ns"),
+        launch_delay=_spread(calls, "delay_ns"),
+        short_kernels=_short_kernels(linked, calls),
         host_bound_share=share,
         host_wait_ns=wait_ns,
         verdict=_verdict(share, wait_ns / view.window_ns) if len(calls) and view.window_ns else "unknown",
@@ -275,18 +286,20 @@ def _blocked(calls: pl.DataFrame) -> pl.DataFrame:
     return blocked.with_columns(beyond_ns=pl.col("call_ns") - pl.col("usual_ns"))
 
 
-def _short_kernels(view: View, calls: pl.DataFrame) -> ShortKernels:
-    per_activity = calls.select("launch", "activities", "call_ns")
-    kernels = view.activities.filter(pl.col("kind") == c.KERNEL).select("launch", "dur_ns", "own_ns")
-    launched = kernels.join(per_activity, on="launch")
-    short = launched.filter(pl.col("dur_ns") * pl.col("activities") < pl.col("call_ns"))
-    share = len(short) / len(launched) if len(launched) else 0.0
+def _short_kernels(linked: pl.DataFrame, calls: pl.DataFrame) -> ShortKernels:
+    kernels = linked.filter(pl.col("kind") == c.KERNEL)
+    shared = kernels.filter(pl.col("dur_ns") < pl.col("call_ns")).join(
+        calls.select("launch", "activities"), on="launch"
+    )
+    short = shared.filter(pl.col("dur_ns") * pl.col("activities") < pl.col("call_ns"))
+    share = len(short) / len(kernels) if len(kernels) else 0.0
     return ShortKernels(len(short), int(short["own_ns"].sum()), share)
 
 
 def _command_buffer_full_ns(view: View) -> int:
     overhead = view.trace.other.filter(pl.col("category") == c.OVERHEAD)
-    full = intervals.merge(overhead.filter(pl.col("name").cast(pl.String) == "Command Buffer Full"))
+    named = overhead.filter(pl.col("name").cast(pl.String) == "Command Buffer Full")
+    full = intervals.merge(named)
     if view.spans is not None:
         full = intervals.intersect(full, intervals.merge(view.spans))
     return intervals.length(full)

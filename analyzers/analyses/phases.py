@@ -7,6 +7,7 @@ the device with another, no nanosecond counts twice, and all phases with `other`
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -83,6 +84,45 @@ class Phases(Struct, frozen=True):
     steps: list[StepRow]
 
 
+@dataclass(frozen=True)
+class _Launches:
+    """When the activities of a view were launched, and between which launches its gaps lie.
+
+    Attributes:
+        activities: Activities with class, own_ns and the time of their launch, launched_ns.
+        gaps: Gaps with idle_ns and the launches of the activity that ended last before (`before`) and of the one after.
+    """
+
+    activities: pl.DataFrame
+    gaps: pl.DataFrame
+
+    @classmethod
+    def of(cls, view: View) -> _Launches:
+        """The launches of a view; an activity without a launch counts from its own start."""
+        launched = pl.col("launch_start_ns").fill_null(pl.col("start_ns"))
+        row = pl.int_range(pl.len())
+        ended_last = pl.when(pl.col("end_ns") == pl.col("end_ns").cum_max()).then(row).forward_fill()
+        activities = view.activities.select("start_ns", "class", "own_ns", launched_ns=launched, ended_last=ended_last)
+        after = activities["start_ns"].search_sorted(view.gaps["end_ns"], side="left").cast(pl.Int64)
+        gaps = view.gaps.select(
+            idle_ns=pl.col("end_ns") - pl.col("start_ns"),
+            before=activities["launched_ns"].gather(activities["ended_last"].gather(after - 1)),
+            after=activities["launched_ns"].gather(after),
+        )
+        return cls(activities, gaps)
+
+    def by_class(self, tree: SpanTree) -> pl.DataFrame:
+        """Busy time by innermost span (null: outside all) and class: span, class, busy_ns."""
+        spans = tree.containing(self.activities["launched_ns"])
+        by_class = self.activities.select("class", "own_ns", span=spans).group_by("span", "class")
+        return by_class.agg(busy_ns=pl.col("own_ns").sum())
+
+    def idle(self, tree: SpanTree) -> pl.DataFrame:
+        """Idle time by the innermost span around both sides of the gap: span, idle_ns."""
+        around = tree.common(tree.containing(self.gaps["before"]), tree.containing(self.gaps["after"]))
+        return self.gaps.select("idle_ns", span=around).group_by("span").agg(pl.col("idle_ns").sum())
+
+
 @analysis(
     "trace",
     Table(
@@ -102,37 +142,16 @@ class Phases(Struct, frozen=True):
 )
 def phases(view: View) -> Phases:
     """Assign activities and gaps to the spans that launched them, and sum by phase and by step."""
-    return Phases(_phase_rows(view), _step_rows(view))
+    launches = _Launches.of(view)
+    return Phases(_phase_rows(view.trace, launches), _step_rows(view.trace, launches))
 
 
-def _phase_rows(view: View) -> list[PhaseRow]:
-    tree = SpanTree.of(phase_spans(view.trace))
-    busy, idle = _measured(view, tree)
-    phase_of = tree.spans.select("phase", span="row")
-    shares = _class_shares(busy.join(phase_of, on="span", how="left"))
-    return [PhaseRow(*row, class_shares=shares.get(row[0], {})) for row in _by_phase(_per_span(busy, idle), tree).iter_rows()]
-
-
-def _measured(view: View, tree: SpanTree) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Busy time by innermost span and class, idle time by innermost span; the span is null outside all."""
-    activities = view.activities
-    launched = activities["launch_start_ns"].fill_null(activities["start_ns"])
-    spans = tree.containing(launched)
-    busy = activities.select("class", "own_ns", span=spans).group_by("span", "class").agg(busy_ns=pl.col("own_ns").sum())
-    length = pl.col("end_ns") - pl.col("start_ns")
-    gaps = view.gaps.select(length.alias("idle_ns"), span=_gap_spans(view, tree, spans))
-    return busy, gaps.group_by("span").agg(pl.col("idle_ns").sum())
-
-
-def _gap_spans(view: View, tree: SpanTree, spans: pl.Series) -> pl.Series:
-    """For each gap, the innermost span around the launches of the activity that ends last before it and the one after."""
-    row = pl.int_range(pl.len())
-    ended_last = view.selected.select(
-        pl.when(pl.col("end_ns") == pl.col("end_ns").cum_max()).then(row).forward_fill()
-    ).to_series()
-    after = view.selected["start_ns"].search_sorted(view.gaps["end_ns"], side="left").cast(pl.Int64)
-    before = ended_last.gather(after - 1)
-    return tree.common(spans.gather(before), spans.gather(after))
+def _phase_rows(trace: Trace, launches: _Launches) -> list[PhaseRow]:
+    tree = SpanTree.of(phase_spans(trace))
+    by_class = launches.by_class(tree)
+    shares = _class_shares(by_class.join(tree.spans.select("phase", span="row"), on="span", how="left"))
+    summed = _by_phase(_per_span(by_class, launches.idle(tree)), tree)
+    return [PhaseRow(*row, class_shares=shares.get(row[0], {})) for row in summed.iter_rows()]
 
 
 def _per_span(busy: pl.DataFrame, idle: pl.DataFrame) -> pl.DataFrame:
@@ -171,18 +190,18 @@ def _class_shares(busy: pl.DataFrame) -> dict[str, dict[str, float]]:
     return shares
 
 
-def _step_rows(view: View) -> list[StepRow]:
-    found = steps(view.trace)
+def _step_rows(trace: Trace, launches: _Launches) -> list[StepRow]:
+    found = steps(trace)
     if found.is_empty():
         return []
     tree = SpanTree.of(found)
-    measured = _per_span(*_measured(view, tree))
+    measured = _per_span(launches.by_class(tree), launches.idle(tree))
     rows = tree.spans.join(measured, left_on="row", right_on="span", how="left", maintain_order="left").select(
         "name",
         "start_ns",
         pl.col("time_ns", "idle_ns", "busy_ns").fill_null(0),
         host_ns=pl.col("end_ns") - pl.col("start_ns"),
-        contains_profiler_sync=_holds_sync(view.trace),
+        contains_profiler_sync=_holds_sync(trace),
     )
     return [StepRow(*row) for row in rows.iter_rows()]
 

@@ -104,6 +104,7 @@ class Match:
         expected_share: The share of `removable_ns` that is expected to disappear, 0 to 1.
         where: Operator, module or source line that caused most of it.
         severity: Fixed severity; None to grade by the removable share of the window.
+        lever: The lever that acts on this match, where it is not the rule's.
     """
 
     title: str
@@ -114,6 +115,7 @@ class Match:
     expected_share: float = 0.5
     where: str = ""
     severity: Severity | None = None
+    lever: str | None = None
 
 
 _RULES: Final[dict[str, Rule]] = {}
@@ -155,7 +157,7 @@ def _finding(view: View, rule: Rule, match: Match) -> Finding:
         code=rule.code,
         title=match.title,
         severity=match.severity or _severity(removable),
-        lever=rule.lever,
+        lever=rule.lever if match.lever is None else match.lever,
         gain=Gain(1.0, _speedup(removable * match.expected_share), _speedup(removable)),
         evidence=Evidence(
             events=[int(e) for e in match.events[:EVIDENCE_LIMIT]],

@@ -8,58 +8,74 @@ from __future__ import annotations
 
 import re
 from array import array
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
 from msgspec import Raw
 
-MAX_NS: Final = 2**62
-_THREE_DECIMALS: Final = re.compile(rb"(?:-?[0-9]{1,15}\.[0-9]{3}\n)*")
-_WHOLE: Final = re.compile(rb"(?:-?[0-9]{1,15}\n)*")
-_UNPADDED: Final = re.compile(rb"-?[0-9]{16}\.[0-9]{1,3}")
-_THREE_DECIMALS_EPOCH: Final = re.compile(rb"(?:[0-9]{16}\.[0-9]{3}\n)*")
+# Half of what the difference of two int64 can hold; 2^61 ns after 1970 is in 2043.
+MAX_NS: Final = 2**61
+_THREE_DECIMALS: Final = re.compile(rb"(?:-?[0-9]{1,16}\.[0-9]{3}\n)*")
+_WHOLE: Final = re.compile(rb"(?:-?[0-9]{1,16}\n)*")
+_UP_TO_THREE_DECIMALS: Final = re.compile(rb"(?:-?[0-9]{1,16}(?:\.[0-9]{1,3})?\n)*")
+_NUMBER: Final = re.compile(rb"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,6})?")
+_ABSOLUTE_DECIMALS: Final = re.compile(rb'"ts"\s*:\s*"?[0-9]{16}\.([0-9]{1,3})(?![0-9])')
+# What is left of the decimals of a 16-digit float64, whose steps are a quarter, in its shortest form.
+_QUARTERS: Final = frozenset((b"0", b"2", b"5", b"8", b"25", b"75"))
 
 
-def parse_column(texts: list[Raw]) -> array[int] | None:
-    """Nanoseconds of a column of microsecond texts; None where one of them is not in the regular layout."""
+def parse_column(texts: list[Raw], *, unpadded: bool = False) -> array[int] | None:
+    """Nanoseconds of a column of microsecond texts; None where one of them is not in a regular layout."""
     if not texts:
         return array("q")
     blob = b"\n".join(texts) + b"\n"
-    if _THREE_DECIMALS.fullmatch(blob) or _THREE_DECIMALS_EPOCH.fullmatch(blob):
-        return array("q", map(int, blob.replace(b".", b"").split()))
-    if _WHOLE.fullmatch(blob):
-        return array("q", [1000 * int(t) for t in blob.split()])
+    try:
+        if _THREE_DECIMALS.fullmatch(blob):
+            return array("q", map(int, blob.replace(b".", b"").split()))
+        if _WHOLE.fullmatch(blob):
+            return array("q", [1000 * int(t) for t in blob.split()])
+        if _UP_TO_THREE_DECIMALS.fullmatch(blob):
+            return _shorter_decimals(blob, unpadded=unpadded)
+    except OverflowError:
+        return None
     return None
 
 
+def _shorter_decimals(blob: bytes, *, unpadded: bool) -> array[int]:
+    pad = bytes.rjust if unpadded else bytes.ljust
+    parts = [text.partition(b".") for text in blob.split()]
+    return array("q", [int(whole + pad(decimals, 3, b"0")) for whole, _, decimals in parts])
+
+
 def parse_one(text: bytes, *, unpadded: bool = False) -> int | None:
-    """Nanoseconds of one microsecond text in any JSON number form; None if it is not a finite number in int64.
+    """Nanoseconds of one microsecond text in any JSON number form; None if it is not a finite number.
 
     Args:
         text: A JSON number, or a number inside a JSON string.
         unpadded: Whether the digits after the point are a count of nanoseconds (`5.7` is 5.007 us).
+
+    Returns:
+        Nanoseconds; `MAX_NS`, with their sign, where they are that or more.
     """
-    cleaned = text.strip().strip(b'"')
+    cleaned = text.strip().strip(b'"').strip()
+    if not _NUMBER.fullmatch(cleaned):
+        return None
     whole, _, decimals = cleaned.partition(b".")
     if unpadded and decimals.isdigit():
         cleaned = whole + b"." + decimals.rjust(3, b"0")
-    try:
-        micros = Decimal(cleaned.decode("ascii"))
-    except (InvalidOperation, UnicodeDecodeError):
-        return None
-    if not micros.is_finite() or micros.adjusted() > 18:
-        return None
-    ns = int((micros * 1000).to_integral_value())
-    return ns if abs(ns) < MAX_NS else None
+    micros = Decimal(cleaned.decode("ascii"))
+    if micros and micros.adjusted() > 18:
+        return MAX_NS if micros > 0 else -MAX_NS
+    return max(-MAX_NS, min(int((micros * 1000).to_integral_value()), MAX_NS))
 
 
-def looks_unpadded(texts: list[bytes]) -> bool:
-    """Whether these times come from the exporter that dropped leading zeros of the decimals (2024-03-18 to 2024-04-03).
+def looks_unpadded(text: bytes) -> bool:
+    """Whether the times of some event text come from the exporter that dropped leading zeros of the decimals.
 
-    That exporter wrote absolute microseconds with one to three decimals, never with a leading zero unless the value is a
-    lone 0, and it kept trailing zeros (`.70`), which a shortest-float writer never does.
+    That exporter (2024-03-18 to 2024-04-03) wrote absolute microseconds with one to three decimals and never a leading
+    zero before another digit. Shorter decimals than three are also written by a program that dumps floats: those are
+    quarters of a microsecond at that size.
     """
-    absolute = [t.partition(b".")[2] for t in texts if _UNPADDED.fullmatch(t)]
-    short = [d for d in absolute if len(d) < 3]
-    padded = any(d.startswith(b"0") and len(d) > 1 for d in absolute)
-    return bool(short) and not padded and any(d.endswith(b"0") and d != b"0" for d in absolute)
+    decimals = set(_ABSOLUTE_DECIMALS.findall(text))
+    padded = any(d.startswith(b"0") and len(d) > 1 for d in decimals)
+    return not padded and any(len(d) < 3 and d not in _QUARTERS for d in decimals)

@@ -73,7 +73,7 @@ def sheet(table: Table, devices: Sequence[DeviceReport], top: int | None = None)
         devices: Devices whose rows to show; rank and device are columns where there are several.
         top: Most rows of each device; None for all.
     """
-    shared = next((name for name in _SHARED_TIMES if name in table.columns), "")
+    shared = _shared_time(table)
     rows = [
         (*_place(device, devices), *_values(row, table), *_share(row, shared, device, table))
         for device in devices
@@ -149,6 +149,13 @@ def _amount(column: str, value: float) -> str:
     if column.rpartition("_")[2] == "flops":
         return units.flops(value)
     return units.count(value) if isinstance(value, int) else units.number(value)
+
+
+def _shared_time(table: Table) -> str:
+    """The column that is a share of the whole; empty if there is none, or the table has its own share."""
+    if "share" in table.columns:
+        return ""
+    return next((name for name in _SHARED_TIMES if name in table.columns), "")
 
 
 def _place(device: DeviceReport, devices: Sequence[DeviceReport]) -> tuple[int, ...]:

@@ -1,0 +1,196 @@
+"""The evidence of a finding: idle gaps or activities, the largest first, and where they come from."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from mmprof.analyzers import intervals
+from mmprof.analyzers.findings.registry import EVIDENCE_LIMIT, Match
+from mmprof.analyzers.lineage import Path, lineage, source_lines
+from mmprof.analyzers.load import categories as c
+
+if TYPE_CHECKING:
+    from mmprof.analyzers.view import View
+
+# The place that caused most is looked for among the largest items only: the rest could hardly change it.
+PLACE_SAMPLE: Final = 256
+_INSTANCE: Final = re.compile(r"_\d+$")
+
+
+def idle_parts(view: View, *causes: str) -> pl.DataFrame:
+    """Gaps with a part of these causes, the largest part first.
+
+    Returns:
+        The columns of `view.gaps`, `part_ns` (the sum of the causes) and of the activity that ends the gap `event`,
+        `launch`, `thread` and `ended_kind`; null where no activity does.
+    """
+    parts = view.gaps.with_columns(part_ns=pl.sum_horizontal(causes)).filter(pl.col("part_ns") > 0)
+    ends = view.selected.select("row", "event", "launch", "thread", ended_kind="kind")
+    return parts.join(ends, on="row", how="left").sort(
+        "part_ns", "start_ns", descending=[True, False]
+    )
+
+
+def about_idle(
+    view: View,
+    parts: pl.DataFrame,
+    *,
+    title: str,
+    removable_ns: int | None = None,
+    expected_share: float = 0.5,
+    lever: str | None = None,
+) -> Match:
+    """A match about gaps as `idle_parts` gives them; by default all of their part can go."""
+    time_ns = total(parts, "part_ns")
+    return Match(
+        title=title,
+        time_ns=time_ns,
+        removable_ns=time_ns if removable_ns is None else min(removable_ns, time_ns),
+        events=_events(parts),
+        count=parts.height,
+        expected_share=expected_share,
+        where=main_place(view, parts["launch"], parts["part_ns"]),
+        lever=lever,
+    )
+
+
+def about_activities(
+    view: View,
+    found: pl.DataFrame,
+    *,
+    title: str,
+    removable_ns: int | None = None,
+    expected_share: float = 0.5,
+    lever: str | None = None,
+) -> Match:
+    """A match about rows of `view.activities`; by default all of their own time can go."""
+    time_ns = total(found, "own_ns")
+    largest = found.sort("own_ns", "start_ns", descending=[True, False])
+    return Match(
+        title=title,
+        time_ns=time_ns,
+        removable_ns=time_ns if removable_ns is None else min(removable_ns, time_ns),
+        events=_events(largest),
+        count=found.height,
+        expected_share=expected_share,
+        where=main_place(view, largest["launch"], largest["own_ns"]),
+        lever=lever,
+    )
+
+
+def total(frame: pl.DataFrame, column: str) -> int:
+    """Sum of a column of nanoseconds."""
+    return int(frame[column].sum())
+
+
+def with_costs(view: View) -> pl.DataFrame:
+    """The activities with the columns of `view.costs`."""
+    costs = view.costs.drop("row").rename({"bytes": "moved_bytes"})
+    return pl.concat([view.activities, costs], how="horizontal")
+
+
+def named(frame: pl.DataFrame, pattern: str) -> pl.Expr:
+    """Whether `name` contains the regular expression; each distinct name is looked at once."""
+    searched = re.compile(pattern)
+    found = [n for n in frame["name"].unique().cast(pl.String).to_list() if searched.search(n)]
+    return pl.col("name").is_in(found)
+
+
+def steps(view: View) -> int:
+    """Steps in the window: its spans, or the profiler's steps that it touches; at least 1."""
+    if view.spans is not None:
+        return max(1, view.selected["span"].n_unique())
+    marks = view.trace.host.filter(pl.col("kind") == c.ANNOTATION)
+    inside = (pl.col("start_ns") < view.window["end_ns"].max()) & (
+        pl.col("end_ns") > view.window["start_ns"].min()
+    )
+    named_step = pl.col("name").cast(pl.String).str.starts_with("ProfilerStep#")
+    return max(1, marks.filter(named_step & inside).height)
+
+
+def main_place(view: View, rows: pl.Series, weights: pl.Series) -> str:
+    """The operator, with its source line or module, around the host rows that have most of the weight.
+
+    Args:
+        view: The view whose host table the rows are of.
+        rows: Host rows, may hold nulls; the ones with most weight first.
+        weights: Weight of each.
+    """
+    known = pl.DataFrame({"row": rows, "weight": weights}).drop_nulls().head(PLACE_SAMPLE)
+    if known.is_empty():
+        return ""
+    places = known.with_columns(place=pl.Series(_places(view.trace.host, known["row"])))
+    by_weight = places.group_by("place").agg(pl.col("weight").sum())
+    return str(by_weight.sort("weight", "place", descending=[True, False])["place"][0])
+
+
+def stretches(view: View, state: str) -> pl.DataFrame:
+    """When launching threads were in a state during the window.
+
+    Returns:
+        thread, start_ns, end_ns and `row`, the host event that began it; by thread and time.
+    """
+    threads = view.selected["thread"].drop_nulls().unique().sort().to_list()
+    found = [_stretches_of_thread(view, thread, state) for thread in threads]
+    schema = {"thread": pl.UInt32, **intervals.SCHEMA, "row": pl.UInt32}
+    return pl.concat([pl.DataFrame(schema=schema), *found])
+
+
+def host_row_at(host: pl.DataFrame, thread: int, times: pl.Series) -> pl.Series:
+    """The last row of a thread that starts at or before each time; null where there is none."""
+    first = int(str(host["thread"].search_sorted(thread, side="left")))
+    after = int(str(host["thread"].search_sorted(thread, side="right")))
+    starts = host["start_ns"].slice(first, after - first)
+    at = starts.search_sorted(times, side="right").cast(pl.Int64) - 1
+    return pl.select(pl.when(at >= 0).then(at + first)).to_series().cast(pl.UInt32)
+
+
+def _stretches_of_thread(view: View, thread: int, state: str) -> pl.DataFrame:
+    unions = view.host.states(thread)
+    at = next(i for i, (name, _) in enumerate(unions) if name == state)
+    found = unions[at][1] if at == 0 else intervals.subtract(unions[at][1], unions[at - 1][1])
+    inside = intervals.covered_before(view.window, found["end_ns"]) - intervals.covered_before(
+        view.window, found["start_ns"]
+    )
+    kept = found.filter(inside > 0)
+    return kept.select(
+        pl.lit(thread, pl.UInt32).alias("thread"),
+        "start_ns",
+        "end_ns",
+        row=host_row_at(view.trace.host, thread, kept["start_ns"]),
+    )
+
+
+def _events(frame: pl.DataFrame) -> list[int]:
+    return [int(e) for e in frame["event"].drop_nulls().head(EVIDENCE_LIMIT).to_list()]
+
+
+def _places(host: pl.DataFrame, rows: pl.Series) -> list[str]:
+    around, at = _ancestry(host, rows)
+    paths = lineage(around, at)
+    names = around["name"].gather(at).cast(pl.String).to_list()
+    parts = zip(names, paths.code.to_list(), source_lines(around, at), strict=True)
+    return [_place(name, paths.paths[code], source) for name, code, source in parts]
+
+
+def _place(name: str, path: Path, source: str) -> str:
+    operator = path.operators[0] if path.operators else name
+    if source:
+        return f"{operator} at {source}"
+    # One place for all layers: the instance number of the module is left out.
+    return f"{operator} in {_INSTANCE.sub('', path.modules[0])}" if path.modules else operator
+
+
+def _ancestry(host: pl.DataFrame, rows: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
+    """The rows and everything around them as a small host table, and the places of the rows in it."""
+    parents, found = host["parent"], [rows.unique()]
+    while len(outer := parents.gather(found[-1]).drop_nulls().unique()):
+        found.append(outer)
+    kept = pl.concat(found).unique().sort()
+    parent = parents.gather(kept)
+    place = pl.when(parent.is_not_null()).then(kept.search_sorted(parent.fill_null(0)))
+    around = pl.DataFrame({"name": host["name"].gather(kept), "kind": host["kind"].gather(kept)})
+    return around.with_columns(parent=place.cast(pl.UInt32)), kept.search_sorted(rows)

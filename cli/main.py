@@ -1,0 +1,87 @@
+"""Entry point: runs a verb, and turns whatever goes wrong into a few lines and an exit code.
+
+Exit codes: 0 done; 1 done, and a threshold that was asked for is crossed; 2 wrong use or unreadable input; 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import typer
+import typer.main
+
+from mmprof.analyzers.errors import MmprofError
+from mmprof.cli.app import app
+from mmprof.cli.output import report_error
+from mmprof.cli.verbs import load_verbs
+
+FAILED: Final = 2
+INTERRUPTED: Final = 130
+
+# The base of all errors in the use of the command line. Typer exports it under no name of its own, and has moved it.
+_UsageError: Final = typer.BadParameter.__mro__[1]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        argv: Arguments without the program's name; None for those of the process.
+    """
+    arguments, debug = _without_debug(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except MmprofError as error:
+        if debug:
+            raise
+        report_error(error, as_json=_asks_for_json(arguments))
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001  (the last resort: a defect of mmprof must end in an exit code, too)
+        if debug:
+            raise
+        report_error(_internal(error), as_json=_asks_for_json(arguments))
+    return FAILED
+
+
+def _run(arguments: Sequence[str]) -> int:
+    load_verbs()
+    command = typer.main.get_command(app)
+    try:
+        code: Any = command.main(args=list(arguments), prog_name="mmprof", standalone_mode=False)
+    except _UsageError as error:
+        raise _usage(error) from error
+    return code if isinstance(code, int) else 0
+
+
+def _usage(error: Any) -> MmprofError:
+    """The error for arguments that Typer refused; `error` has `format_message` and `ctx`."""
+    command = error.ctx.command_path if error.ctx else "mmprof"
+    return MmprofError("MM-E029", error.format_message(), hint=f"{command} --help")
+
+
+def _internal(error: Exception) -> MmprofError:
+    where = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return MmprofError(
+        "MM-E099",
+        "internal error: this is a defect of mmprof",
+        found=where,
+        hint="run it again with --debug and report the traceback",
+    )
+
+
+def _without_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
+    """The arguments without `--debug`, which may stand before or after the verb, and whether it was there."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    kept = [argument for argument in argv[:end] if argument != "--debug"]
+    return [*kept, *argv[end:]], len(kept) < end
+
+
+def _asks_for_json(argv: Sequence[str]) -> bool:
+    """Whether errors are to be JSON; read here because arguments that Typer refuses are never parsed."""
+    joined = {"--format=json", "-fjson"}
+    pairs = zip(argv, argv[1:], strict=False)
+    return not joined.isdisjoint(argv) or any(p in {("--format", "json"), ("-f", "json")} for p in pairs)

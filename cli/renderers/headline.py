@@ -1,0 +1,117 @@
+"""What an expert would say first about a device, in three sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from mmprof.cli.renderers import units
+from mmprof.cli.renderers.safe import label
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mmprof.analyzers.analyze import DeviceReport, Report
+    from mmprof.analyzers.findings import Finding
+
+NAME_COLUMNS: Final = 48
+HOST_DEVICE: Final = -1
+_BOUND_BY: Final = {
+    "compute": "is compute-bound",
+    "memory": "is memory-bound",
+    "latency": "is latency-bound (too little work a kernel)",
+}
+_TELLING_SHARE: Final = 0.10
+_WORTH_DOING: Final = 1.01
+
+
+def headline(device: DeviceReport) -> str:
+    """Busy and idle with the main causes, what busy time goes to, and what to do first."""
+    if not device.value("window_ns"):
+        return f"{name_of(device)}: nothing ran in the window."
+    parts = (_timeline(device), _main_class(device), first_step(device.findings))
+    return " ".join(part for part in parts if part)
+
+
+def name_of(device: DeviceReport) -> str:
+    """The device's name in one short line."""
+    if device.device == HOST_DEVICE:
+        return "CPU, main thread"
+    return label(device.name, NAME_COLUMNS) or f"device {device.device}"
+
+
+def place_of(device: DeviceReport) -> str:
+    """Rank and device index."""
+    where = "host" if device.device == HOST_DEVICE else f"device {device.device}"
+    return f"rank {device.rank}, {where}"
+
+
+def worst(report: Report) -> DeviceReport:
+    """The device that loses the most time: the largest idle time."""
+    return max(report.devices, key=lambda device: device.value("idle_ns"))
+
+
+def top_steps(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings by what they can gain at most; those without a lever or gain last."""
+    return sorted(findings, key=lambda f: -f.gain.high)
+
+
+def first_step(findings: Sequence[Finding]) -> str:
+    """The finding that can gain most, as an instruction; empty if nothing is worth doing."""
+    best = next(iter(top_steps(findings)), None)
+    if best is None or best.gain.high < _WORTH_DOING:
+        return ""
+    what = best.lever.replace("_", " ") or label(best.title, NAME_COLUMNS)
+    return f"First try {what} ({best.code}): at most {units.factor(best.gain.high)}."
+
+
+def _timeline(device: DeviceReport) -> str:
+    window_ns, busy_ns, idle_ns = (
+        device.value(f) for f in ("window_ns", "busy_ns", "idle_ns")
+    )
+    state = "in operators" if device.device == HOST_DEVICE else "busy"
+    busy = f"{name_of(device)}: {state} {units.share_of(busy_ns, window_ns)} of {units.duration(window_ns)}"
+    if not idle_ns:
+        return f"{busy}, never idle."
+    return f"{busy}; idle {units.share_of(idle_ns, window_ns)}{_causes(device, window_ns)}."
+
+
+def _causes(device: DeviceReport, window_ns: int) -> str:
+    rows = device.value("idle_causes")
+    telling = [r for r in rows if r.time_ns >= _TELLING_SHARE * window_ns][:3] or rows[:1]
+    if len(rows) == 1:
+        return f", all {rows[0].cause}"
+    listed = [f"{r.cause} ({units.share_of(r.time_ns, window_ns)})" for r in telling]
+    return f", mostly {_and(listed)}" if listed else ""
+
+
+def _main_class(device: DeviceReport) -> str:
+    rows, busy_ns = device.value("classes"), device.value("busy_ns")
+    if not rows or not busy_ns:
+        return ""
+    main = rows[0]
+    takes = f"{_plain(main.class_).capitalize()} takes {units.share_of(main.time_ns, busy_ns)} of busy time"
+    bound = _BOUND_BY.get(_bound_of(device, main.class_), "")
+    return f"{takes} and {bound}." if bound else f"{takes}."
+
+
+def _bound_of(device: DeviceReport, class_: str) -> str:
+    """The bound of more than half of a class's time, read from its operators; empty if there is none."""
+    times: Counter[str] = Counter()
+    for row in _operators(device):
+        times[row.bound] += row.time_ns if row.class_ == class_ else 0
+    bound, time_ns = max(times.items(), key=lambda item: item[1], default=("", 0))
+    return bound if 2 * time_ns > times.total() else ""
+
+
+def _operators(device: DeviceReport) -> list[Any]:
+    rows: list[Any] = device.value("ops")
+    return rows
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _and(parts: list[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

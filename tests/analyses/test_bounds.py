@@ -1,0 +1,96 @@
+"""H100 SXM: 989.4 TFLOP/s bf16 dense, 3.35 TB/s (NVIDIA's datasheet, by way of the device table)."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.builder import TraceBuilder
+from fixtures.planted import ALL_REDUCE, GEMM
+from mmprof.analyzers.analyses.bounds import bounds
+
+BF16 = ["c10::BFloat16", "c10::BFloat16"]
+
+
+def matmul(t: TraceBuilder, *, rows: int, start: int, dur_ns: int, dtype: str = "c10::BFloat16", name: str = GEMM) -> None:
+    """A product [rows, 4096] x [4096, 4096] at `start`."""
+    with t.op("aten::mm", start, start + 900, dims=[[rows, 4096], [4096, 4096]], types=[dtype, dtype]):
+        t.launch(name, at=start + 100, call_ns=100, kernel=(start + 1_000, start + 1_000 + dur_ns))
+
+
+def found(view) -> dict[str, tuple[int, int, int]]:
+    return {row.bound: (row.time_ns, row.flops, row.bytes) for row in bounds(view).bounds}
+
+
+def test_one_row_is_bound_by_memory(view_of) -> None:
+    t = TraceBuilder()
+    matmul(t, rows=1, start=0, dur_ns=20_000)
+    flops = 2 * 4096 * 4096
+    moved = 2 * (4096 * 4096 + 4096 + 4096)
+    # roofline = moved / 3.35e12 = 10.02 us of 20 us
+    assert found(view_of(t)) == {"memory": (20_000, flops, moved)}
+
+
+def test_many_rows_are_bound_by_compute(view_of) -> None:
+    t = TraceBuilder()
+    matmul(t, rows=4096, start=0, dur_ns=200_000)
+    # 2 * 4096^3 / 989.4e12 = 138.9 us, memory 30 us
+    assert found(view_of(t)) == {"compute": (200_000, 2 * 4096**3, 2 * 3 * 4096 * 4096)}
+
+
+def test_less_than_a_tenth_of_the_roofline_is_latency(view_of) -> None:
+    t = TraceBuilder()
+    matmul(t, rows=1, start=0, dur_ns=101_000)
+    assert set(found(view_of(t))) == {"latency"}
+
+
+def test_an_operator_with_two_kernels_is_judged_by_both_and_counted_once(view_of) -> None:
+    t = TraceBuilder()
+    with t.op("aten::mm", 0, 900, dims=[[1, 4096], [4096, 4096]], types=BF16):
+        t.launch(GEMM, at=100, call_ns=100, kernel=(1_000, 11_000))
+        t.launch("splitKreduce_kernel", at=300, call_ns=100, kernel=(11_000, 16_000))
+    flops, moved = 2 * 4096 * 4096, 2 * (4096 * 4096 + 4096 + 4096)
+    assert found(view_of(t)) == {"memory": (15_000, flops, moved)}
+
+
+def test_the_kernel_that_runs_without_a_model_takes_the_outer_operators(view_of) -> None:
+    t = TraceBuilder()
+    with (
+        t.op("aten::mm", 0, 900, dims=[[1, 4096], [4096, 4096]], types=BF16),
+        t.op("my_library::kernel", 50, 800),
+    ):
+        t.launch(GEMM, at=100, call_ns=100, kernel=(1_000, 21_000))
+    assert set(found(view_of(t))) == {"memory"}
+
+
+def test_tf32_is_read_from_the_kernel(view_of) -> None:
+    t = TraceBuilder()
+    matmul(t, rows=4096, start=0, dur_ns=600_000, dtype="float", name="sm90_xmma_gemm_f32f32_tf32f32_f32_tn_n")
+    result = bounds(view_of(t))
+    # 2 * 4096^3 FLOPs at 494.7 TFLOP/s of TF32
+    assert result.bounds[0].roofline_ns == pytest.approx(2 * 4096**3 / 494.7e12 * 1e9, rel=1e-3)
+
+
+def test_the_bus_the_network_and_the_unknown_have_bounds_of_their_own(view_of) -> None:
+    t = TraceBuilder()
+    t.memcpy("HtoD (Pinned -> Device)", at=0, call_ns=500, copy=(1_000, 3_000), nbytes=1 << 20)
+    with t.op("c10d::allreduce_", 600, 900):
+        t.launch(ALL_REDUCE, at=700, call_ns=100, kernel=(3_000, 7_000))
+    with t.op("my_library::secret", 1_000, 2_000):
+        t.launch("secret", at=1_100, call_ns=100, kernel=(7_000, 15_000))
+    view = view_of(t)
+    assert {bound: time for bound, (time, _, _) in found(view).items()} == {
+        "transfer": 2_000,
+        "communication": 4_000,
+        "unknown": 8_000,
+    }
+    assert bounds(view).roofline.coverage == pytest.approx(2 / 14)
+
+
+def test_without_a_known_device_there_is_coverage_but_no_bound(view_of) -> None:
+    t = TraceBuilder()
+    t.metadata(deviceProperties=[{"id": 0, "name": "Experimental 9000"}])
+    matmul(t, rows=1, start=0, dur_ns=20_000)
+    result = bounds(view_of(t))
+    assert [row.bound for row in result.bounds] == ["unknown"]
+    assert result.roofline.coverage == 1.0
+    assert result.roofline.source == ""
