@@ -115,7 +115,7 @@ class HostWork:
         region = pl.col("named").is_in(["compile", "dataloader"])
         dispatch = pl.when(pl.col("named") == "sync").then("named").otherwise(pl.lit("dispatch"))
         state = (
-            pl.when(call & pl.col("row").is_in(self._blocking_copies.implode()))
+            pl.when(call & pl.col("row").is_in(self.blocking_copies.implode()))
             .then(pl.lit("sync"))
             .when(region)
             .then("named")
@@ -145,7 +145,7 @@ class HostWork:
         ).to_series()
 
     @cached_property
-    def _blocking_copies(self) -> pl.Series:
+    def blocking_copies(self) -> pl.Series:
         """Launch calls of copies that return only after the copy has ended: the host waited for the device."""
         copies = self.trace.activities.filter((pl.col("kind") == c.MEMCPY) & pl.col("launch").is_not_null())
         returned = self.trace.host["end_ns"].gather(copies["launch"])

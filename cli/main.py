@@ -6,9 +6,10 @@ interrupted.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import typer
 import typer.main
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; None for those of the process.
     """
     arguments, debug = _without_debug(sys.argv[1:] if argv is None else argv)
+    _take_any_text(sys.stdout)
     try:
         return _run(arguments)
     except MmprofError as error:
@@ -78,6 +80,12 @@ def _without_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
     end = argv.index("--") if "--" in argv else len(argv)
     kept = [argument for argument in argv[:end] if argument != "--debug"]
     return [*kept, *argv[end:]], len(kept) < end
+
+
+def _take_any_text(stream: TextIO) -> None:
+    """Write characters that the stream's encoding lacks as escapes: a name in a trace must not stop the output."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def _asks_for_json(argv: Sequence[str]) -> bool:

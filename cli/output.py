@@ -63,7 +63,7 @@ class Destination:
             print_result(text)
             return
         with replacing(Path(self.path), force=self.force) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def check_writable(path: Path, *, force: bool) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import polars as pl
 from msgspec import Struct
 
 from mmprof.analyzers import nesting
-from mmprof.analyzers.lineage import Path, lineage
+from mmprof.analyzers.lineage import MODULE_PREFIX, Path, lineage
 from mmprof.analyzers.load import categories as c
 from mmprof.analyzers.registry import Table, analysis
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from mmprof.analyzers.view import View
 
 # Annotations that a tracer names like parameters: `model.layers.0.mlp`. A number among the parts makes the root of the
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 _DOTTED: Final = re.compile(r"[A-Za-z_]\w*(?:\.\w+)+", re.ASCII)
 _NUMBERED: Final = re.compile(r"\.\d+(?:\.|$)", re.ASCII)
 _MAX_NAME_CHARS: Final = 4096
+
+Chain: TypeAlias = "tuple[str, ...]"
+"""Paths of the modules around a launch, outermost first; each begins with the one before it."""
 
 
 class ModuleRow(Struct, frozen=True):
@@ -69,37 +73,44 @@ class Modules(Struct, frozen=True):
 )
 def modules(view: View) -> Modules:
     """Sum owned time by the modules around the launch, or around the forward operator of a backward one."""
-    forward = view.activities.group_by("path").agg(
-        count=pl.len().cast(pl.Int64), time_ns=pl.col("own_ns").sum()
+    located, paths = _located(view)
+    sums = located.group_by("path").agg(
+        count=pl.len().cast(pl.Int64),
+        time_ns=pl.col("own_ns").sum(),
+        backward_ns=pl.col("own_ns").filter("backward").sum(),
     )
-    chains = _chains(view.lineage.paths)
-    outside = [code for code in forward["path"] if not chains[code]]
-    parts = _by_chain(forward, chains)
-    if outside and (view.trace.host["forward_thread"] > 0).any():
-        parts = _with_backward(parts, _backward(view, outside))
-    rows = [ModuleRow(*row) for row in _rows(parts).iter_rows()]
+    rows = [ModuleRow(*row) for row in _by_module(sums, _levels(_chains(paths))).iter_rows()]
     inside_ns = sum(row.time_ns for row in rows if row.module)
     return Modules(rows, inside_ns / view.busy_ns if view.busy_ns else 0.0)
 
 
-Chain = tuple[str, ...]
-"""The paths of the modules around a launch, outermost first; each begins with the one before it."""
+def _by_module(sums: pl.DataFrame, levels: pl.DataFrame) -> pl.DataFrame:
+    """Sum over the paths that a module lies on; what is launched in it directly is its own."""
+    inside = levels.join(sums, on="path").with_columns(total_time_ns=pl.col("time_ns"))
+    own = ("count", "time_ns", "backward_ns")
+    summed = (
+        inside.with_columns(pl.when("innermost").then(pl.col(own)).otherwise(0))
+        .group_by("module")
+        .agg(pl.col("depth").min(), pl.col(*own, "total_time_ns").sum())
+    )
+    ordered = summed.sort("total_time_ns", "module", descending=[True, False])
+    return ordered.select("module", "depth", "count", "time_ns", "total_time_ns", "backward_ns")
 
-_PARTS: Final = {"chain": pl.List(pl.String), "count": pl.Int64, "time_ns": pl.Int64}
+
+def _levels(chains: Mapping[int, Chain]) -> pl.DataFrame:
+    """Each path with every module on it; a path without modules has the module "" at depth 0."""
+    rows = [
+        (code, module, depth, depth == len(chain))
+        for code, chain in chains.items()
+        for depth, module in (enumerate(chain, start=1) if chain else ((0, ""),))
+    ]
+    schema = {"path": pl.Int64, "module": pl.String, "depth": pl.Int64, "innermost": pl.Boolean}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _chains(paths: Mapping[int, Path]) -> dict[int, Chain]:
     roots = _roots(name for path in paths.values() for name in path.annotations)
     return {code: _chain(path, roots) for code, path in paths.items()}
-
-
-def _roots(annotations: Iterable[str]) -> frozenset[str]:
-    dotted = {name for name in annotations if _is_dotted(name) and _NUMBERED.search(name)}
-    return frozenset(name.partition(".")[0] for name in dotted)
-
-
-def _is_dotted(name: str) -> bool:
-    return len(name) <= _MAX_NAME_CHARS and _DOTTED.fullmatch(name) is not None
 
 
 def _chain(path: Path, roots: frozenset[str]) -> Chain:
@@ -108,16 +119,88 @@ def _chain(path: Path, roots: frozenset[str]) -> Chain:
     chain: list[str] = []
     for name in reversed(names):
         outer = f"{chain[-1]}." if chain else ""
-        # A full path already begins with its parent's.
+        # A tracer's full path already begins with its parent's.
         chain.append(name if name.startswith(outer) else f"{outer}{name}")
     return tuple(chain)
+
+
+def _roots(annotations: Iterable[str]) -> frozenset[str]:
+    numbered = (name for name in annotations if _is_dotted(name) and _NUMBERED.search(name))
+    return frozenset(name.partition(".")[0] for name in numbered)
+
+
+def _is_dotted(name: str) -> bool:
+    return len(name) <= _MAX_NAME_CHARS and _DOTTED.fullmatch(name) is not None
 
 
 def _is_module(name: str, roots: frozenset[str]) -> bool:
     return name in roots or (name.partition(".")[0] in roots and _is_dotted(name))
 
 
-def _by_chain(sums: pl.DataFrame, chains: Mapping[int, Chain]) -> pl.DataFrame:
-    """One row a path: `path`, `chain`, `count`, `time_ns`, `backward_ns`."""
-    chain = pl.Series("chain", [chains[code] for code in sums["path"]], dtype=pl.List(pl.String))
-    return sums.select("path", chain, "count", "time_ns", backward_ns=pl.lit(0, pl.Int64))
+def _located(view: View) -> tuple[pl.DataFrame, dict[int, Path]]:
+    """The activities with the path of their modules, and the paths.
+
+    An activity outside any module takes the path of its forward operator, where that is in one: it is `backward`.
+    """
+    paths = dict(view.lineage.paths)
+    columns = view.activities.select(pl.col("path").cast(pl.Int64), "operator", "own_ns")
+    outside = pl.col("path").is_in([code for code, chain in _chains(paths).items() if not chain])
+    operators = columns.filter(outside)["operator"].drop_nulls().unique()
+    forward, forward_paths = _forward_paths(view, operators)
+    joined = columns.join(forward, on="operator", how="left", maintain_order="left")
+    backward = outside & pl.col("forward_path").is_not_null()
+    path = pl.when(backward).then("forward_path").otherwise("path")
+    return joined.select("own_ns", path=path, backward=backward), paths | forward_paths
+
+
+def _forward_paths(view: View, operators: pl.Series) -> tuple[pl.DataFrame, dict[int, Path]]:
+    """Of operators of the backward pass, the `forward_path`, and the paths, numbered on from the view's."""
+    host = view.trace.host
+    if not _has_backward(host) or not _has_modules(host, view.lineage.paths):
+        return pl.DataFrame(schema={"operator": operators.dtype, "forward_path": pl.Int64}), {}
+    forward = _forward_operators(host, operators)
+    around = lineage(host, forward["forward"])
+    first = max(view.lineage.paths, default=0) + 1
+    paths = {first + code: path for code, path in around.paths.items()}
+    inside = pl.col("forward_path").is_in([code for code, chain in _chains(paths).items() if chain])
+    moved = forward.select("operator", forward_path=around.code.cast(pl.Int64) + first)
+    return moved.filter(inside), paths
+
+
+def _has_backward(host: pl.DataFrame) -> bool:
+    return bool((host["forward_thread"] > 0).any())
+
+
+def _has_modules(host: pl.DataFrame, paths: Mapping[int, Path]) -> bool:
+    """Whether any event may be a module: also where no selected activity is in one."""
+    names = pl.Series(host.schema["name"].categories)  # type: ignore[attr-defined]
+    return any(_chains(paths).values()) or bool(names.str.starts_with(MODULE_PREFIX).any())
+
+
+def _forward_operators(host: pl.DataFrame, operators: pl.Series) -> pl.DataFrame:
+    """The forward operator of each operator of the backward pass: rows `operator` and `forward`.
+
+    A node of the backward graph carries the sequence number and the thread of the operator that made it, which is the
+    last to start with that number before the node ran (as the profiler's own fwdbwd arrows have it).
+    """
+    is_node = (host["forward_thread"] > 0).fill_null(value=False)
+    node = nesting.climb(host["parent"], operators, is_node)
+    columns = host.select("sequence", "forward_thread", "start_ns")[node.drop_nulls()]
+    nodes = columns.with_columns(operator=operators.filter(node.is_not_null()))
+    forward = host.filter(pl.col("sequence").is_not_null() & ~is_node & (pl.col("kind") == c.OPERATOR))
+    makers = forward.select("thread", "sequence", "start_ns", forward="row").sort("start_ns")
+    placed = nodes.join(_threads(nodes, makers), on="forward_thread").sort("start_ns")
+    found = placed.join_asof(
+        makers, on="start_ns", by=["thread", "sequence"], strategy="backward", check_sortedness=False
+    )
+    return found.select("operator", "forward").drop_nulls()
+
+
+def _threads(nodes: pl.DataFrame, makers: pl.DataFrame) -> pl.DataFrame:
+    """The thread behind each `forward_thread`, autograd's own number: the one that shares the most sequence numbers."""
+    pairs = nodes.select("forward_thread", "sequence").unique().join(
+        makers.select("thread", "sequence").unique(), on="sequence"
+    )
+    shared = pairs.group_by("forward_thread", "thread").agg(pl.len())
+    best = shared.sort("len", "thread", descending=[True, False])
+    return best.unique("forward_thread", keep="first").select("forward_thread", "thread")

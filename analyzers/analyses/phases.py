@@ -86,11 +86,11 @@ class Phases(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class _Launches:
-    """When the activities of a view were launched, and between which launches its gaps lie.
+    """When the activities of a view were launched, and between which of them its gaps lie.
 
     Attributes:
         activities: Activities with class, own_ns and the time of their launch, launched_ns.
-        gaps: Gaps with idle_ns and the launches of the activity that ended last before (`before`) and of the one after.
+        gaps: Gaps with idle_ns and the positions of the activity that ended last before (`before`) and of the one after.
     """
 
     activities: pl.DataFrame
@@ -104,23 +104,20 @@ class _Launches:
         ended_last = pl.when(pl.col("end_ns") == pl.col("end_ns").cum_max()).then(row).forward_fill()
         activities = view.activities.select("start_ns", "class", "own_ns", launched_ns=launched, ended_last=ended_last)
         after = activities["start_ns"].search_sorted(view.gaps["end_ns"], side="left").cast(pl.Int64)
-        gaps = view.gaps.select(
-            idle_ns=pl.col("end_ns") - pl.col("start_ns"),
-            before=activities["launched_ns"].gather(activities["ended_last"].gather(after - 1)),
-            after=activities["launched_ns"].gather(after),
-        )
-        return cls(activities, gaps)
+        before = activities["ended_last"].gather(after - 1)
+        length = pl.col("end_ns") - pl.col("start_ns")
+        return cls(activities, view.gaps.select(idle_ns=length, before=before, after=after))
 
-    def by_class(self, tree: SpanTree) -> pl.DataFrame:
-        """Busy time by innermost span (null: outside all) and class: span, class, busy_ns."""
+    def measured(self, tree: SpanTree) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Time by innermost span, null outside all: (span, class, busy_ns) and (span, idle_ns).
+
+        A gap belongs to the innermost span around the launches on both of its sides.
+        """
         spans = tree.containing(self.activities["launched_ns"])
+        around = tree.common(spans.gather(self.gaps["before"]), spans.gather(self.gaps["after"]))
         by_class = self.activities.select("class", "own_ns", span=spans).group_by("span", "class")
-        return by_class.agg(busy_ns=pl.col("own_ns").sum())
-
-    def idle(self, tree: SpanTree) -> pl.DataFrame:
-        """Idle time by the innermost span around both sides of the gap: span, idle_ns."""
-        around = tree.common(tree.containing(self.gaps["before"]), tree.containing(self.gaps["after"]))
-        return self.gaps.select("idle_ns", span=around).group_by("span").agg(pl.col("idle_ns").sum())
+        idle = self.gaps.select("idle_ns", span=around).group_by("span").agg(pl.col("idle_ns").sum())
+        return by_class.agg(busy_ns=pl.col("own_ns").sum()), idle
 
 
 @analysis(
@@ -148,9 +145,9 @@ def phases(view: View) -> Phases:
 
 def _phase_rows(trace: Trace, launches: _Launches) -> list[PhaseRow]:
     tree = SpanTree.of(phase_spans(trace))
-    by_class = launches.by_class(tree)
+    by_class, idle = launches.measured(tree)
     shares = _class_shares(by_class.join(tree.spans.select("phase", span="row"), on="span", how="left"))
-    summed = _by_phase(_per_span(by_class, launches.idle(tree)), tree)
+    summed = _by_phase(_per_span(by_class, idle), tree)
     return [PhaseRow(*row, class_shares=shares.get(row[0], {})) for row in summed.iter_rows()]
 
 
@@ -195,7 +192,7 @@ def _step_rows(trace: Trace, launches: _Launches) -> list[StepRow]:
     if found.is_empty():
         return []
     tree = SpanTree.of(found)
-    measured = _per_span(launches.by_class(tree), launches.idle(tree))
+    measured = _per_span(*launches.measured(tree))
     rows = tree.spans.join(measured, left_on="row", right_on="span", how="left", maintain_order="left").select(
         "name",
         "start_ns",
@@ -208,7 +205,7 @@ def _step_rows(trace: Trace, launches: _Launches) -> list[StepRow]:
 
 def _holds_sync(trace: Trace) -> pl.Expr:
     """Whether the trace's first or last call is a device synchronisation that starts in the span."""
-    calls = trace.host.filter(pl.col("kind").is_in(c.LAUNCH_KINDS))
+    calls = trace.host.select("kind", "name", "start_ns").filter(pl.col("kind").is_in(c.LAUNCH_KINDS))
     edges = calls.filter(pl.col("start_ns").is_in([calls["start_ns"].min(), calls["start_ns"].max()]))
     syncs = edges.filter(pl.col("name").cast(pl.String).is_in(_DEVICE_SYNC))["start_ns"]
     return pl.any_horizontal(

@@ -6,11 +6,12 @@ needs. To model another operator, add a module to ``families``.
 
 from __future__ import annotations
 
-from mmprof.analyzers.costs.call import Cost, OperatorCall, Shape, Tensor, parse_call
+from mmprof.analyzers.costs.call import VIEW_MODEL, Cost, OperatorCall, Shape, Tensor, parse_call
 from mmprof.analyzers.costs.dtypes import element_bytes, element_dtype_of_kernel
 from mmprof.analyzers.costs.registry import cost_model, cost_of, modelled_operators
 
 __all__ = [
+    "VIEW_MODEL",
     "Cost",
     "OperatorCall",
     "Shape",

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 Shape: TypeAlias = "tuple[int, ...]"
 Dims: TypeAlias = "Shape | tuple[Shape, ...]"
 
+# Model of operators that do nothing themselves: device time inside one is of another operator.
+VIEW_MODEL: Final = "view"
+
 _MAX_RANK: Final = 64  # c10 allows no more dimensions
 _INT64_MAX: Final = 2**63 - 1
 _UNREADABLE: Final[Shape] = (-1,)  # an entry that is no shape: never taken for a 0-d tensor

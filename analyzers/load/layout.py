@@ -14,16 +14,25 @@ from typing import Any, Final
 
 import msgspec
 
+from mmprof.analyzers.load.mending import mend
+
 SUPER_BLOCK_BYTES: Final = 1 << 22
 BLOCK_BYTES: Final = 1 << 18
+DAMAGE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _KINETO_CUT: Final = b"\n  },\n  {"
+_KINETO_CUT_WITHIN_BYTES: Final = 1 << 14
 _CUT: Final = re.compile(rb"\}\s*,\s*(?=\{)")
-_ARRAY_END: Final = re.compile(rb"\}\s*\]|\A\s*\]")
+_ARRAY_END: Final = re.compile(rb"\}\s*,?\s*\]")
+_GOES_ON: Final = re.compile(r"trailing characters \(byte (\d+)\)")
 _EVENTS_KEY: Final = re.compile(rb'(?<!\\)"traceEvents"\s*:\s*\[')
+_MEMBER_LINE: Final = re.compile(rb',?\s*\n {0,2}(?=")')
+_PHASE_KEY: Final = b'"ph"'
 _KEY_TAIL_BYTES: Final = 64
-_END_TRIES: Final = 8
+_END_TRIES: Final = 64
+_KEY_TRIES: Final = 64
 _HEAD_LIMIT_BYTES: Final = 1 << 28
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark is blank as well
+_ENTRIES: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ def split(stream: Iterable[bytes]) -> Iterator[Head | Fragment]:
 
 def find_cut(text: bytes | bytearray, start: int) -> int:
     """Position of the comma between two events at or after `start`, -1 if none."""
-    at = text.find(_KINETO_CUT, start)
+    at = text.find(_KINETO_CUT, start, start + _KINETO_CUT_WITHIN_BYTES)
     if at >= 0:
         return at + 4
     match = _CUT.search(text, start)
@@ -91,46 +100,89 @@ def blocks(text: bytes, size: int = BLOCK_BYTES) -> Iterator[bytes]:
     yield text[start:]
 
 
+def entries(text: bytes) -> list[msgspec.Raw] | None:
+    """The entries of a list without its brackets, each as text; None if the text is not valid JSON."""
+    try:
+        return _ENTRIES.decode(b"[" + text + b"]")
+    except DAMAGE:
+        return None
+
+
 def array_end(text: bytes) -> tuple[bytes, bytes] | None:
-    """Split text at the end of the event array into (events, what follows); None if the array does not end in it."""
-    ends = [m.end() - 1 for m in _ARRAY_END.finditer(text)]
-    for end in dict.fromkeys(ends[-_END_TRIES:][::-1] + ends[:_END_TRIES]):
-        if _is_json(b"[" + text[:end] + b"]"):
-            return text[:end], text[end + 1 :]
+    """Split text at the end of the event array into (events, what follows); None if no valid array ends in it.
+
+    The decoder reads the array to its closing bracket and says where the text goes on; nothing is guessed.
+    """
+    whole = b"[" + text
+    try:
+        _ENTRIES.decode(whole)
+        end = len(whole)
+    except DAMAGE as error:
+        if (goes_on := _GOES_ON.search(str(error))) is None:
+            return None
+        end = int(goes_on[1]) - 1
+    closing = whole.rindex(b"]", 0, end)
+    tail = whole[closing + 1 :]
+    # a wrong cut can leave the end of a list inside an event at the start of the text: events follow then
+    return (whole[1:closing], tail) if _PHASE_KEY not in tail or tail_metadata(tail) is not None else None
+
+
+def end_after_damage(text: bytes) -> tuple[bytes, bytes] | None:
+    """Like `array_end` for text that is not valid JSON: the first bracket after which a document ends properly."""
+    for match, _ in zip(_ARRAY_END.finditer(text), range(_END_TRIES), strict=False):
+        if tail_metadata(text[match.end() :]) is not None:
+            return text[: match.end() - 1], text[match.end() :]
     return None
 
 
-def metadata_of(head: bytes, tail: bytes) -> dict[str, Any]:
-    """Everything beside the events; parts that are not valid JSON are left out."""
-    before = head.rstrip().rstrip(b",") + b"}"
-    after = b"{" + tail.strip().lstrip(b",").rstrip() if tail.strip() else b"{}"
-    return {**_object(before), **(_object(after) or _object(after + b"}"))}
-
-
-def _object(text: bytes) -> dict[str, Any]:
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+def tail_metadata(tail: bytes) -> dict[str, Any] | None:
+    """What stands after the event array; None if the document does not end there as it should."""
+    rest = tail.strip(_BLANK)
+    if not rest:
         return {}
-    return value if isinstance(value, dict) else {}
+    return _object(b"{" + rest.removeprefix(b",")) if rest.startswith((b",", b"}")) else None
+
+
+def metadata_of(head: bytes, tail: bytes) -> dict[str, Any]:
+    """Everything beside the events; members that are not valid JSON are left out."""
+    before = _object(head.rstrip().rstrip(b",") + b"}")
+    after = tail_metadata(tail)
+    return {**(_members(head) if before is None else before), **(_members(tail) if after is None else after)}
+
+
+def _members(text: bytes) -> dict[str, Any]:
+    """The members of a damaged object that can be read alone; libkineto starts each on a line of its own."""
+    found: dict[str, Any] = {}
+    for line in _MEMBER_LINE.split(text):
+        member = line.strip(b" \r\n\t,{")
+        found |= _object(b"{" + member + b"}") or _object(b"{" + member) or {}
+    return found
+
+
+def _object(text: bytes) -> dict[str, Any] | None:
+    for candidate in (text, mend(text)):
+        try:
+            value = msgspec.json.decode(candidate)
+        except DAMAGE:
+            continue
+        return value if isinstance(value, dict) else None
+    return None
 
 
 def _is_json(text: bytes) -> bool:
-    try:
-        msgspec.json.decode(text, type=list[msgspec.Raw])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return False
-    return True
+    return entries(text) is not None
 
 
 def _read_head(chunks: Iterator[bytes]) -> tuple[Head, bytes]:
-    text = bytearray(next(chunks, b""))
-    del text[: len(text) - len(text.lstrip(_BLANK))]
+    text = bytearray()
+    for chunk in chunks:
+        if text := bytearray((text + chunk).lstrip(_BLANK)):
+            break
     if text.startswith(b"["):
         return Head(b"", found=True), bytes(text[1:])
-    searched = 0
-    while len(text) < _HEAD_LIMIT_BYTES:
-        for match in _EVENTS_KEY.finditer(text, searched):
+    searched, tries = 0, 0
+    while len(text) < _HEAD_LIMIT_BYTES and tries < _KEY_TRIES:
+        for tries, match in enumerate(_EVENTS_KEY.finditer(text, searched), start=tries + 1):
             if _at_top_level(bytes(text[: match.start()])):
                 return Head(bytes(text[: match.start()]), found=True), bytes(text[match.end() :])
         searched = max(0, len(text) - _KEY_TAIL_BYTES)
@@ -143,6 +195,6 @@ def _read_head(chunks: Iterator[bytes]) -> tuple[Head, bytes]:
 def _at_top_level(before: bytes) -> bool:
     """Whether a key after `before` belongs to the outermost object; damaged text before it counts as top level."""
     text = before.rstrip(b", \r\n\t")
-    if _is_json(b"[" + text + b"}]"):
+    if _is_json(text + b"}"):
         return True
-    return not any(_is_json(b"[" + text + close + b"]") for close in (b"}}", b"]}", b"}]}", b"}}}"))
+    return not any(_is_json(text + close) for close in (b"}}", b"]}", b"}]}", b"}}}"))

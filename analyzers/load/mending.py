@@ -6,15 +6,14 @@ import re
 from typing import Final
 
 _ESCAPE: Final = re.compile(
-    rb'\\(?:["\\/bfnrt]|u(?![dD][89abAB])(?![dD][c-fC-F])[0-9a-fA-F]{4}|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})'
-    rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\"
+    rb'(?P<good>\\(?:["\\/bfnrt]|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}))'
+    rb"|(?P<half_pair>\\u[0-9a-fA-F]{4})|\\"
 )
-_HALF_PAIR_CHARS: Final = 6
 _CONTROL: Final = re.compile(rb"[\x00-\x1f]")
 _STRING_OR_GAP: Final = re.compile(
-    rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+    rb'(?P<string>"[^"\\]*(?:\\.[^"\\]*)*")'
     rb"|(?<=[:\[,])(?P<blanks> *)[-+]?(?:NaN|nan|[Ii]nf(?:inity)?)(?= *[,\]}])"
-    rb"|,(?= *[,\]}])"
+    rb"|(?P<comma>,)(?= *[,\]}])"
 )
 
 
@@ -26,13 +25,12 @@ def mend(text: bytes) -> bytes:
 
 
 def _valid_escape(match: re.Match[bytes]) -> bytes:
-    if match[0] == b"\\":
-        return b"\\\\"
-    half_of_a_pair = len(match[0]) == _HALF_PAIR_CHARS and match[0][2:3] in b"dD" and match[0][3:4] in b"89abAB" + b"cdefCDEF"
-    return b"\\ufffd" if half_of_a_pair else match[0]
+    if match["good"]:
+        return match["good"]
+    return rb"\ufffd" if match["half_pair"] else rb"\\"
 
 
 def _filled(match: re.Match[bytes]) -> bytes:
-    if match[0].startswith(b'"'):
-        return match[0]
-    return b"" if match[0] == b"," else match["blanks"] + b"null"
+    if match["string"]:
+        return match["string"]
+    return b"" if match["comma"] else match["blanks"] + b"null"

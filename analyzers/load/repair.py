@@ -1,31 +1,35 @@
 """Reading event text that is not clean: damaged, cut off, or of another form than libkineto's.
 
-Each event is tried alone; what fails is mended (escapes, control characters, UTF-8, bare NaN and inf), then read
-without a schema, then joined with its neighbours (a cut inside a string), and at last skipped. Everything is counted.
+Each event is tried alone; what fails is mended (escapes, control characters, UTF-8, bare NaN and inf) and read without
+a schema, then joined with its neighbours (a cut inside a string), and at last skipped. Everything is counted.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import msgspec
+from msgspec import Raw
 
 from mmprof.analyzers.load import layout
 from mmprof.analyzers.load import records as r
+from mmprof.analyzers.load.mending import mend
 
-MENDED: Final = "MM-N014"
-SKIPPED: Final = "MM-N015"
+UNREADABLE: Final = "MM-N015"
 ODD_PHASE: Final = "MM-N016"
 
 _CUT: Final = re.compile(rb"(?<=\})\s*,\s*(?=\{)")
-_ESCAPE: Final = re.compile(rb'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})|\\')
-_CONTROL: Final = re.compile(rb"[\x00-\x1f]")
-_NOT_A_NUMBER: Final = re.compile(rb"(?<=[:\[,])(\s*)-?(?:NaN|nan|[Ii]nf(?:inity)?)(?=\s*[,\]}])")
+_BETWEEN: Final = b" \r\n\t,"
 _JOIN_LIMIT: Final = 8
+_PHASE_KEY: Final = b'"ph"'
 _EVENT: Final = msgspec.json.Decoder(r.Event)
-_DAMAGE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
+_TEXT: Final = msgspec.json.Decoder(str)
+_ID: Final = msgspec.json.Decoder(int | str)
+_LABEL: Final = msgspec.json.Decoder(r.Label)
 
 
 @dataclass
@@ -33,132 +37,183 @@ class Salvage:
     """Events read from unclean text.
 
     Attributes:
-        events: The events, in order.
-        counts: Events per note code that had to be mended or left out.
-        tail: What follows the end of the event array, if that was found.
-        ended: Whether the end of the array was found.
+        events: The entries of the list in order; `records.Unread` holds the place of one that is no event.
+        mended: Positions of the events that had to be mended.
+        counts: Entries per note code that were left out.
+        valid: Whether the text was valid JSON, so that just the form of some entries was unexpected.
+        tail: What follows the end of the event array; None if its end was not found.
     """
 
-    events: list[r.Event] = field(default_factory=list)
+    events: list[r.Event | r.Unread] = field(default_factory=list)
+    mended: set[int] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
-    tail: bytes = b""
-    ended: bool = False
+    valid: bool = True
+    tail: bytes | None = None
 
-    def count(self, code: str) -> None:
-        """Count one event under a note code."""
+    def leave_out(self, code: str) -> None:
+        """Count an entry that is no readable event, and keep its place."""
         self.counts[code] = self.counts.get(code, 0) + 1
+        self.events.append(r.Unread())
 
 
-def salvage(text: bytes) -> Salvage:
-    """Read what can be read of event text; never raises."""
+def salvage(text: bytes, *, last: bool = False) -> Salvage:
+    """Read what can be read of event text; never raises.
+
+    Args:
+        text: Entries of the event list, separated by commas.
+        last: Whether the text goes on to the end of the file, so that the list ends in it or the file was cut off.
+    """
     found = Salvage()
-    if (split := layout.array_end(text)) is not None:
-        text, found.tail, found.ended = *split, True
-    pieces = [p for p in _CUT.split(text) if p.strip(b" \r\n\t,")]
-    position = 0
-    while position < len(pieces):
-        position += _read_piece(pieces, position, found)
+    if last and (ended := layout.array_end(text) or _end_after_damage(text)) is not None:
+        text, found.tail = ended
+    if (entries := layout.entries(text)) is not None:
+        for entry in entries:
+            _read_entry(bytes(entry), found)
+        return found
+    found.valid = False
+    _read_pieces([p.strip(_BETWEEN) for p in _CUT.split(text) if p.strip(_BETWEEN)], found)
+    if last and found.tail is None:
+        _forget_partial_entry(found)
     return found
 
 
-def mend(text: bytes) -> bytes:
-    """The text with bad UTF-8, escapes, control characters and bare NaN or inf made valid JSON."""
-    valid = text.decode("utf-8", "replace").encode()
-    escaped = _ESCAPE.sub(lambda m: m[0] if len(m[0]) > 1 else b"\\\\", valid)
-    return _NOT_A_NUMBER.sub(rb"\1null", _CONTROL.sub(b" ", escaped))
+def _end_after_damage(text: bytes) -> tuple[bytes, bytes] | None:
+    """The end of the list, looked for from the last event on."""
+    last_event = text.rfind(b"{", 0, max(text.rfind(_PHASE_KEY), 0))
+    start = max(last_event, 0)
+    if (ended := layout.end_after_damage(text[start:])) is None:
+        return None
+    return text[:start] + ended[0], ended[1]
 
 
-def _read_piece(pieces: list[bytes], position: int, found: Salvage) -> int:
-    """Read the event at `position`; the number of pieces that it took."""
-    if (event := _strict(pieces[position])) is not None:
+def _forget_partial_entry(found: Salvage) -> None:
+    """What the file was cut in is not an entry that could not be read: the note about the cut tells of it."""
+    while found.events and isinstance(found.events[-1], r.Unread) and found.counts.get(UNREADABLE):
+        found.events.pop()
+        found.counts[UNREADABLE] -= 1
+
+
+def _read_entry(entry: bytes, found: Salvage) -> None:
+    """Read an entry whose extent is known."""
+    if (event := _strict(entry)) is not None:
         found.events.append(event)
-        return 1
-    if (count := _read_joined(pieces, position, found)) > 0:
-        return count
-    if (split := layout.array_end(pieces[position])) is not None:
-        found.tail, found.ended = b",".join([split[1], *pieces[position + 1 :]]), True
-        _read_joined([split[0]], 0, found)
-        return len(pieces) - position
-    found.count(SKIPPED)
-    return 1
+    elif not _read_mended(entry, found):
+        found.leave_out(UNREADABLE)
+
+
+def _read_pieces(pieces: list[bytes], found: Salvage) -> None:
+    """Read text that was cut where events seem to end."""
+    position = 0
+    while position < len(pieces):
+        position += _read_joined(pieces, position, found)
 
 
 def _read_joined(pieces: list[bytes], position: int, found: Salvage) -> int:
-    """Read the event whose text starts at `position`, mended or joined with what follows; 0 if it cannot be read."""
+    """Read the event whose text starts at `position`, joined with what follows if need be; how many pieces it took."""
     for count in range(1, min(_JOIN_LIMIT, len(pieces) - position) + 1):
-        joined = b",".join(pieces[position : position + count])
-        if (event := _strict(joined) or _mended(joined, found)) is not None:
+        joined = b", ".join(pieces[position : position + count])
+        if (event := _strict(joined)) is not None:
             found.events.append(event)
             return count
+        if _read_mended(joined, found):
+            return count
         if not _may_continue(joined):
-            return 0
-    return 0
-
-
-def _strict(text: bytes) -> r.Event | None:
-    try:
-        return _EVENT.decode(text)
-    except _DAMAGE:
-        return None
-
-
-def _mended(text: bytes, found: Salvage) -> r.Event | None:
-    for candidate in (text, mend(text)):
-        try:
-            fields = msgspec.json.decode(candidate)
-        except _DAMAGE:
-            continue
-        if isinstance(fields, dict):
-            return _lenient(fields, found)
-    return None
-
-
-def _lenient(fields: dict[str, Any], found: Salvage) -> r.Event:
-    """An event from untyped fields: text stands for what has a wrong type."""
-    if (make := _MAKERS.get(str(fields.get("ph")))) is None:
-        found.count(ODD_PHASE)
-        return r.FlowStep()
-    found.count(MENDED)
-    return make(fields)
-
-
-def _complete(fields: dict[str, Any]) -> r.Event:
-    times = {k: _raw(fields[k]) for k in ("ts", "dur") if k in fields}
-    return r.Complete(**_identity(fields), **times, args=_raw(_mapping(fields.get("args"))))
-
-
-def _instant(fields: dict[str, Any]) -> r.Event:
-    return r.Instant(**_identity(fields), ts=_raw(fields.get("ts")), args=_raw(_mapping(fields.get("args"))))
-
-
-def _metadata(fields: dict[str, Any]) -> r.Event:
-    identity = _identity(fields)
-    label = _mapping(fields.get("args")).get("name")
-    del identity["cat"]
-    return r.Metadata(**identity, args=r.Label(name=label if isinstance(label, str) else None))
-
-
-_MAKERS: Final = {"X": _complete, "i": _instant, "I": _instant, "M": _metadata}
-
-
-def _identity(fields: dict[str, Any]) -> dict[str, Any]:
-    text = {k: v if isinstance(v := fields.get(k), str) else "" for k in ("cat", "name")}
-    return text | {k: _id(fields.get(k)) for k in ("pid", "tid")}
-
-
-def _id(value: object) -> int | str:
-    is_id = isinstance(value, (int, str)) and not isinstance(value, bool)
-    return value if is_id else str(value)  # type: ignore[return-value]
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _raw(value: object) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(value))
+            break
+    found.leave_out(UNREADABLE)
+    return 1
 
 
 def _may_continue(text: bytes) -> bool:
     """Whether text could be the first part of an event that was cut inside a string or a list."""
     return text.count(b"{") > text.count(b"}") or text.count(b'"') % 2 == 1
+
+
+def _strict(text: bytes) -> r.Event | None:
+    try:
+        return _EVENT.decode(text)
+    except layout.DAMAGE:
+        return None
+
+
+def _read_mended(text: bytes, found: Salvage) -> bool:
+    """Read an event from its mended text without a schema: what has a wrong type is ignored."""
+    try:
+        fields = _FIELDS.decode(mend(text))
+    except layout.DAMAGE:
+        return False
+    if (phase := _typed(_TEXT, fields.get("ph"))) is None:
+        return False
+    if (make := _MAKERS.get(phase)) is None:
+        found.leave_out(ODD_PHASE)
+    else:
+        found.mended.add(len(found.events))
+        found.events.append(make(fields))
+    return True
+
+
+def _typed(decoder: msgspec.json.Decoder[r.T], raw: Raw | None) -> r.T | None:
+    try:
+        return None if raw is None else decoder.decode(raw)
+    except layout.DAMAGE:
+        return None
+
+
+def _complete(fields: Mapping[str, Raw]) -> r.Event:
+    pid, tid = _row(fields)
+    return r.Complete(
+        cat=_text(fields, "cat"),
+        name=_text(fields, "name"),
+        pid=pid,
+        tid=tid,
+        ts=fields.get("ts", r.ABSENT),
+        dur=fields.get("dur", r.ABSENT),
+        args=_mapping(fields),
+    )
+
+
+def _instant(fields: Mapping[str, Raw]) -> r.Event:
+    pid, tid = _row(fields)
+    times = fields.get("ts", r.ABSENT)
+    return r.Instant(
+        cat=_text(fields, "cat"), name=_text(fields, "name"), pid=pid, tid=tid, ts=times, args=_mapping(fields)
+    )
+
+
+def _metadata(fields: Mapping[str, Raw]) -> r.Event:
+    pid, tid = _row(fields)
+    label = _typed(_LABEL, fields.get("args")) or r.Label()
+    return r.Metadata(name=_text(fields, "name"), pid=pid, tid=tid, args=label)
+
+
+_MAKERS: Final[Mapping[str, Callable[[Mapping[str, Raw]], r.Event]]] = {
+    "X": _complete,
+    "i": _instant,
+    "I": _instant,
+    "M": _metadata,
+    "s": lambda _: r.FlowStart(),
+    "f": lambda _: r.FlowEnd(),
+    "t": lambda _: r.FlowStep(),
+    "C": lambda _: r.Counter(),
+}
+
+
+def _text(fields: Mapping[str, Raw], key: str) -> str:
+    return _typed(_TEXT, fields.get(key)) or ""
+
+
+def _row(fields: Mapping[str, Raw]) -> tuple[int | str, int | str]:
+    pid, tid = (_id(fields.get(key)) for key in ("pid", "tid"))
+    return pid, tid
+
+
+def _id(raw: Raw | None) -> int | str:
+    """A process or thread; the text of what is neither a number nor a name still tells rows apart."""
+    if raw is None:
+        return 0
+    known = _typed(_ID, raw)
+    return bytes(raw).decode() if known is None else known
+
+
+def _mapping(fields: Mapping[str, Raw]) -> Raw:
+    args = fields.get("args", r.ABSENT)
+    return args if bytes(args).startswith(b"{") else r.ABSENT

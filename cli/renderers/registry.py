@@ -22,7 +22,7 @@ class RenderOptions:
     Attributes:
         top: Most rows of a table.
         by: The one table to show (`Table.by`); empty for the overview.
-        width: Columns of the screen; None for those of the terminal.
+        width: Columns of the screen; None where there is no screen.
         color: Whether ANSI colours may be written.
         encoding: Encoding of the output; empty for that of stdout. Decides between block characters and ASCII.
     """

@@ -5,15 +5,14 @@ Nothing here knows an analysis: a new table is shown by every renderer as soon a
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.registry import tables
+from mmprof.cli.choices import choose
 from mmprof.cli.renderers import units
 
 if TYPE_CHECKING:
@@ -53,16 +52,7 @@ def table_named(by: str) -> Table:
         MmprofError: There is none.
     """
     known = {table.by: table for table in tables() if table.by}
-    if by in known:
-        return known[by]
-    close = difflib.get_close_matches(by, known, n=1)
-    meant = f"did you mean {close[0]}? " if close else ""
-    raise MmprofError(
-        "MM-E024",
-        f"there is no table {by!r}",
-        found=f"tables: {', '.join(sorted(known))}",
-        hint=f"{meant}--by takes one of the tables",
-    )
+    return known[choose(by, known, what="the table")]
 
 
 def sheet(table: Table, devices: Sequence[DeviceReport], top: int | None = None) -> Sheet:

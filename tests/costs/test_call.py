@@ -4,13 +4,16 @@ import pytest
 from operator_calls import BF16, modelled, recorded
 
 from mmprof.analyzers.costs import (
+    VIEW_MODEL,
     Cost,
     OperatorCall,
+    Tensor,
     cost_model,
     cost_of,
     modelled_operators,
     parse_call,
 )
+from mmprof.analyzers.costs.call import UnderivableError
 
 
 def test_arguments_are_read_as_kineto_writes_them() -> None:
@@ -94,7 +97,16 @@ def test_two_models_for_an_operator_are_refused() -> None:
         cost_model("aten::mm")(other)
 
 
+def test_a_view_is_marked_as_doing_nothing_itself() -> None:
+    assert modelled(recorded("aten::t", "float[2,3]")) == Cost(0, 0, "", VIEW_MODEL)
+
+
 def test_the_operators_are_listed_once_and_sorted() -> None:
     names = modelled_operators()
     assert names == tuple(sorted(set(names)))
     assert {"aten::mm", "aten::_softmax", "triton_poi_*", "_C::rms_norm"} <= set(names)
+
+
+def test_a_tensor_of_unknown_type_has_no_size() -> None:
+    with pytest.raises(UnderivableError, match="no element size for 'Scalar'"):
+        _ = Tensor((2, 3), "Scalar").bytes

@@ -5,7 +5,7 @@ Some copy when they must (``contiguous``, ``to``, ``reshape``): an operator insi
 
 from __future__ import annotations
 
-from mmprof.analyzers.costs.call import Cost, OperatorCall
+from mmprof.analyzers.costs.call import VIEW_MODEL, Cost, OperatorCall
 from mmprof.analyzers.costs.registry import cost_model
 from mmprof.analyzers.costs.shapes import require
 
@@ -27,11 +27,11 @@ from mmprof.analyzers.costs.shapes import require
 @cost_model("aten::dropout", "aten::feature_dropout")
 def no_work(_call: OperatorCall) -> Cost:
     """Zero FLOPs and bytes."""
-    return Cost(0, 0, "", "view")
+    return Cost(0, 0, "", VIEW_MODEL)
 
 
 @cost_model("aten::resize_")
 def resize(call: OperatorCall) -> Cost:
     """(input, sizes, ...): an allocation while the input is still empty; else it may copy."""
     require(call.tensor(0).numel == 0, "an empty tensor")
-    return Cost(0, 0, "", "view")
+    return Cost(0, 0, "", VIEW_MODEL)

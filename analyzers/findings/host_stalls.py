@@ -1,0 +1,47 @@
+"""MM118: single long pauses of the host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from mmprof.analyzers.findings.evidence import about_idle, idle_parts, total
+from mmprof.analyzers.findings.registry import Match, finding
+from mmprof.analyzers.findings.thresholds import STALL_NS, significant
+from mmprof.analyzers.units import format_count, format_ns, format_share
+
+if TYPE_CHECKING:
+    from mmprof.analyzers.view import View
+
+_WORDS: Final = {
+    "python": "outside any recorded operator",
+    "dispatch": "in an operator, before its launch",
+    "runtime": "in a runtime call",
+    "launch": "in a launch call",
+}
+
+
+@finding("MM118", "long pauses of the host")
+def host_stalls(view: View) -> Match | None:
+    """The device waited a millisecond or more at a time while the host did something other than launching.
+
+    Launching a kernel takes microseconds, so such a pause is other work: loading a module or a kernel on first use,
+    preparing inputs, tokenizing, logging, garbage collection, waiting for a lock or another thread. Look at what the host
+    does there: move it out of the loop, into another thread, or before the recording (a warm-up step removes first-use
+    costs).
+    """
+    stalls = idle_parts(view, *_WORDS).filter(pl.col("part_ns") >= STALL_NS)
+    if not significant(view, total(stalls, "part_ns")):
+        return None
+    return about_idle(view, stalls, title=_title(view, stalls))
+
+
+def _title(view: View, stalls: pl.DataFrame) -> str:
+    time_ns, longest = total(stalls, "part_ns"), int(stalls["part_ns"][0])
+    state = _WORDS[max(_WORDS, key=lambda cause: int(stalls[cause][0]))]
+    who = "The main thread runs no operator for" if view.is_host else "GPU idle"
+    return (
+        f"{who} {format_ns(time_ns)} ({format_share(time_ns, view.window_ns)}) in {format_count(stalls.height)} pauses "
+        f"of the host of 1 ms or more, the longest {format_ns(longest)}, mostly {state}"
+    )

@@ -1,0 +1,77 @@
+"""MM101: the host is too slow to keep the device busy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from mmprof.analyzers.findings.evidence import about_idle, idle_parts, total
+from mmprof.analyzers.findings.registry import Match, finding
+from mmprof.analyzers.findings.thresholds import STALL_NS
+from mmprof.analyzers.units import format_count, format_ns, format_share
+
+if TYPE_CHECKING:
+    from mmprof.analyzers.view import View
+
+# With less, the device is the bottleneck: even without these gaps the window would be at most a ninth shorter.
+LAUNCH_BOUND_SHARE: Final = 0.10
+_HOST_CAUSES: Final = ("python", "dispatch", "runtime", "launch")
+
+
+@finding("MM101", "launch-bound window", lever="cuda_graphs")
+def launch_bound(view: View) -> Match | None:
+    """The device runs out of work because the host needs longer to launch a kernel than the device needs to run it.
+
+    The kernels themselves are not the limit: making them faster changes nothing until launches become cheaper. Replay
+    the repeated part as a CUDA graph; torch.compile with mode "reduce-overhead" does so, and a static KV cache keeps the
+    shapes of a decoding loop fixed for it. Fewer, larger kernels (torch.compile, larger batches) help as well. On a CPU,
+    where operators are not launched but called, torch.compile removes their dispatch. The profiler itself lengthens host
+    time, so the gap without it is smaller than shown.
+    """
+    gaps = _late_launches(view)
+    if total(gaps, "part_ns") < LAUNCH_BOUND_SHARE * view.window_ns or gaps.is_empty():
+        return None
+    if view.is_host:
+        return about_idle(view, gaps, title=_host_title(view, gaps), lever="torch_compile")
+    return about_idle(view, gaps, title=_device_title(view, gaps))
+
+
+def _late_launches(view: View) -> pl.DataFrame:
+    """Gaps that the host caused, with the latency of a launch that came late; longer stalls are no launches."""
+    return idle_parts(view, *_HOST_CAUSES, "queue").filter(
+        pl.sum_horizontal(_HOST_CAUSES) > 0, pl.col("part_ns") < STALL_NS
+    )
+
+
+def _device_title(view: View, gaps: pl.DataFrame) -> str:
+    launches = view.selected.unique("launch").drop_nulls("launch")
+    call_ns = (launches["launch_end_ns"] - launches["launch_start_ns"]).median()
+    return (
+        f"GPU idle {_share(view, gaps)} waiting for the host to launch: {format_count(launches.height)} launches, "
+        f"median call {format_ns(float(str(call_ns)))}; most of the wait is {_main_cause(gaps)}"
+    )
+
+
+def _host_title(view: View, gaps: pl.DataFrame) -> str:
+    lengths = view.selected["end_ns"] - view.selected["start_ns"]
+    return (
+        f"The main thread spends {_share(view, gaps)} between {format_count(len(lengths))} operators of "
+        f"{format_ns(float(str(lengths.median())))} median, most of it in {_main_cause(gaps)}"
+    )
+
+
+def _share(view: View, gaps: pl.DataFrame) -> str:
+    time_ns = total(gaps, "part_ns")
+    return f"{format_ns(time_ns)} ({format_share(time_ns, view.window_ns)})"
+
+
+def _main_cause(gaps: pl.DataFrame) -> str:
+    words = {
+        "python": "Python between operators",
+        "dispatch": "operator dispatch",
+        "runtime": "other runtime calls",
+        "launch": "the launch calls themselves",
+        "queue": "the latency from launch to start",
+    }
+    return words[max(words, key=lambda cause: total(gaps, cause))]

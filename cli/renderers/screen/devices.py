@@ -1,0 +1,64 @@
+"""Several devices or ranks: one row each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Group
+from rich.text import Text
+
+from mmprof.cli.renderers import units
+from mmprof.cli.renderers.headline import name_of, place_of
+from mmprof.cli.renderers.screen.layout import Column, grid, heading
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from mmprof.analyzers.analyze import DeviceReport, Report
+    from mmprof.cli.renderers.screen.canvas import Canvas
+
+MOST_DEVICES: Final = 8
+NOTHING: Final = "-"
+
+
+def device_summary(report: Report, shown: DeviceReport, canvas: Canvas) -> RenderableType:
+    """All devices where they are few, else those that lose most time, and the range of the others."""
+    devices = report.devices
+    few = len(devices) <= MOST_DEVICES
+    listed = devices if few else sorted(devices, key=lambda d: -d.value("idle_ns"))[:MOST_DEVICES]
+    columns = (
+        Column("rank", number=True),
+        Column("device", number=True),
+        Column("name"),
+        Column("window", number=True),
+        Column("busy", number=True),
+        Column("idle", number=True),
+        Column("mostly"),
+        Column("busy with"),
+    )
+    table = grid(canvas, columns, [_row(device) for device in listed])
+    title = heading(f"{len(devices)} devices", f"below: {place_of(shown)}, which loses most time")
+    return Group(title, table, *([] if few else [_others(devices, listed)]))
+
+
+def _row(device: DeviceReport) -> tuple[str, ...]:
+    window_ns = device.value("window_ns")
+    causes, classes = device.value("idle_causes"), device.value("classes")
+    return (
+        str(device.rank),
+        str(device.device),
+        name_of(device),
+        units.duration(window_ns),
+        units.duration(device.value("busy_ns")),
+        units.share_of(device.value("idle_ns"), window_ns),
+        causes[0].cause if causes else NOTHING,
+        classes[0].class_ if classes else NOTHING,
+    )
+
+
+def _others(devices: Sequence[DeviceReport], listed: Sequence[DeviceReport]) -> Text:
+    shares = [d.value("idle_share") for d in devices if d not in listed]
+    least, most = units.share(min(shares)), units.share(max(shares))
+    return Text(f"{len(shares)} more, idle {least} to {most}; --rank and --device select one", "dim")

@@ -1,0 +1,57 @@
+"""The three things worth doing next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Group
+from rich.text import Text
+
+from mmprof.cli.renderers import units
+from mmprof.cli.renderers.headline import top_steps
+from mmprof.cli.renderers.safe import label
+from mmprof.cli.renderers.screen.layout import heading
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from mmprof.analyzers.analyze import DeviceReport
+    from mmprof.analyzers.findings import Finding
+    from mmprof.cli.renderers.screen.canvas import Canvas
+
+MOST_FINDINGS: Final = 3
+_SEVERITY_STYLES: Final = {"high": "bold red", "medium": "yellow", "low": "dim"}
+_INDENT: Final = 14
+
+
+def findings(device: DeviceReport, canvas: Canvas) -> RenderableType:
+    """Severity, code, what was found, the lever, its gain at most, and where."""
+    ordered = top_steps(device.findings)
+    if not ordered:
+        return heading("Do next", "nothing stands out: no rule found anything")
+    more = len(ordered) - MOST_FINDINGS
+    rest = f"{more} more with --by finding" if more > 0 else ""
+    shown = [line for finding in ordered[:MOST_FINDINGS] for line in _lines(finding, canvas)]
+    return Group(heading("Do next", rest), *shown)
+
+
+def _lines(finding: Finding, canvas: Canvas) -> list[Text]:
+    gain = f"at most {units.factor(finding.gain.high)}"
+    room = canvas.width - _INDENT - len(gain) - 2
+    title = label(finding.title, room, ellipsis=canvas.ellipsis)
+    first = Text.assemble(
+        (f"{finding.severity:<6}", _SEVERITY_STYLES[finding.severity]),
+        (f"  {finding.code:<6}", "bold"),
+    )
+    first.append(title.ljust(room) + "  ")
+    first.append(gain, "bold")
+    second = Text(" " * _INDENT + _advice(finding, canvas), "dim")
+    return [first, second]
+
+
+def _advice(finding: Finding, canvas: Canvas) -> str:
+    said = [f"lever {finding.lever}" if finding.lever else "no lever"]
+    said += [f"expected {units.factor(finding.gain.expected)}"] if finding.gain.expected > 1 else []
+    said += [f"{units.share(finding.evidence.share)} of the window"]
+    said += [f"at {finding.evidence.where}"] if finding.evidence.where else []
+    return label("; ".join(said), canvas.width - _INDENT, ellipsis=canvas.ellipsis)

@@ -1,0 +1,130 @@
+"""Tables that fit: numbers keep their width, text shares what is left, columns that still do not fit are left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from mmprof.cli.renderers.safe import clip, columns_of, printable, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from mmprof.cli.renderers.screen.canvas import Canvas
+
+GAP: Final = 2
+LEAST_TEXT_COLUMNS: Final = 10
+
+Cells = list[list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        heading: Its heading.
+        number: Aligned right and never shortened.
+        style: Style of its cells.
+    """
+
+    heading: str
+    number: bool = False
+    style: str = ""
+
+
+def grid(
+    canvas: Canvas, columns: Sequence[Column], rows: Sequence[Sequence[str]], *, styles: Sequence[str] = ()
+) -> Table:
+    """A table of at most the canvas's width; text of a trace may stand in any cell.
+
+    Args:
+        canvas: Where it is drawn.
+        columns: The columns.
+        rows: Cells as text, one a column.
+        styles: A style for the first cell of each row, where it has one of its own.
+    """
+    cells: Cells = [[printable(clip(cell)) for cell in row] for row in rows]
+    natural = [_natural(column, cells, at) for at, column in enumerate(columns)]
+    kept = fitting(columns, natural, canvas.width)
+    widths = _widths([columns[i] for i in kept], [natural[i] for i in kept], canvas.width)
+    table = _empty([columns[i] for i in kept], widths)
+    for number, row in enumerate(cells):
+        texts = [Text(shorten(row[i], w, ellipsis=canvas.ellipsis)) for i, w in zip(kept, widths, strict=True)]
+        if number < len(styles):
+            texts[0].stylize(styles[number])
+        table.add_row(*texts)
+    return table
+
+
+def fitting(columns: Sequence[Column], natural: Sequence[int], width: int) -> list[int]:
+    """Positions of the columns that fit; the first one, and a share at the end, are the last to go."""
+    kept = list(range(len(columns)))
+    while len(kept) > 1 and _least(columns, natural, kept) > width:
+        is_share = columns[kept[-1]].heading == "share" and len(kept) > 2
+        kept.pop(-2 if is_share else -1)
+    return kept
+
+
+def beside(left: RenderableType, right: RenderableType, widths: tuple[int, int]) -> Table:
+    """Two blocks side by side."""
+    table = Table.grid(padding=0)
+    for width in widths:
+        table.add_column(width=width, no_wrap=True)
+    table.add_row(left, right)
+    return table
+
+
+def heading(text: str, rest: str = "") -> Text:
+    """A section's heading, with an explanation in a weaker style."""
+    return Text.assemble((text, "bold"), (f"  {rest}" if rest else "", "dim"))
+
+
+def _natural(column: Column, cells: Cells, at: int) -> int:
+    return max((columns_of(row[at]) for row in cells), default=0) if not column.heading else max(
+        columns_of(column.heading), *(columns_of(row[at]) for row in cells), 0
+    )
+
+
+def _least(columns: Sequence[Column], natural: Sequence[int], kept: Sequence[int]) -> int:
+    gaps = GAP * (len(kept) - 1)
+    return gaps + sum(
+        natural[i] if columns[i].number else min(natural[i], LEAST_TEXT_COLUMNS) for i in kept
+    )
+
+
+def _widths(columns: Sequence[Column], natural: Sequence[int], width: int) -> list[int]:
+    """Numbers at their natural width; text columns share the rest, small ones first."""
+    fixed = sum(n for c, n in zip(columns, natural, strict=True) if c.number)
+    room = width - GAP * (len(columns) - 1) - fixed
+    widths = list(natural)
+    texts = sorted((i for i, c in enumerate(columns) if not c.number), key=lambda i: natural[i])
+    for done, i in enumerate(texts):
+        widths[i] = min(natural[i], max(room // (len(texts) - done), 1))
+        room -= widths[i]
+    return widths
+
+
+def _empty(columns: Sequence[Column], widths: Sequence[int]) -> Table:
+    table = Table(
+        box=None,
+        show_header=any(c.heading for c in columns),
+        pad_edge=False,
+        padding=(0, GAP, 0, 0),
+        header_style="dim",
+    )
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(
+            Text(column.heading),
+            width=width,
+            no_wrap=True,
+            overflow="crop",
+            justify="right" if column.number else "left",
+            style=column.style,
+        )
+    return table

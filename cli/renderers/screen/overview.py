@@ -1,0 +1,90 @@
+"""The overview: a headline, where the time goes, what bounds it, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Group
+from rich.text import Text
+
+from mmprof.cli.renderers import units
+from mmprof.cli.renderers.headline import headline, place_of, top_steps, worst
+from mmprof.cli.renderers.safe import label
+from mmprof.cli.renderers.screen.devices import device_summary
+from mmprof.cli.renderers.screen.findings import findings
+from mmprof.cli.renderers.screen.sections import bounds, operators, timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+    from mmprof.analyzers.analyze import DeviceReport, Report
+    from mmprof.cli.renderers.screen.canvas import Canvas
+
+MOST_NOTES: Final = 4
+_BLANK: Final = Text("")
+
+
+def overview(report: Report, canvas: Canvas, top: int) -> Iterator[RenderableType]:
+    """The sections from top to bottom; of several devices, the one that loses most time is shown."""
+    shown, several = worst(report), len(report.devices) > 1
+    yield Text(_inputs(report, shown, canvas), "dim")
+    if several:
+        yield from (device_summary(report, shown, canvas), _BLANK)
+    yield Text(headline(shown), "bold")
+    if shown.value("window_ns"):
+        yield from _sections(shown, canvas, top // 2 if several else top)
+    yield _footer(report, shown, canvas)
+
+
+def _sections(device: DeviceReport, canvas: Canvas, top: int) -> Iterator[RenderableType]:
+    sections = (
+        timeline(device, canvas),
+        bounds(device, canvas),
+        operators(device, canvas, top),
+        findings(device, canvas),
+    )
+    for section in sections:
+        yield from (_BLANK, section)
+    yield _BLANK
+
+
+def _inputs(report: Report, shown: DeviceReport, canvas: Canvas) -> str:
+    first, events = report.inputs[0], sum(facts.events for facts in report.inputs)
+    more = f" and {len(report.inputs) - 1} more" if len(report.inputs) > 1 else ""
+    of_window = f", window {report.window}" if report.window else ""
+    rest = f"{more}: {units.count(events)} events{of_window}; {place_of(shown)}"
+    path = label(PurePath(first.path).name or first.path, canvas.width // 2, ellipsis=canvas.ellipsis)
+    return label(f"{path}{rest}", canvas.width, ellipsis=canvas.ellipsis)
+
+
+def _footer(report: Report, shown: DeviceReport, canvas: Canvas) -> RenderableType:
+    lines = [f"{note.code}  {note.message}" for note in report.notes[:MOST_NOTES]]
+    hidden = len(report.notes) - MOST_NOTES
+    lines += [f"{hidden} more notes: --format json"] if hidden > 0 else []
+    fitted = [label(line, canvas.width, ellipsis=canvas.ellipsis) for line in lines]
+    return Group(*(Text(line, "dim") for line in fitted), _next_commands(report, shown, canvas))
+
+
+def _next_commands(report: Report, shown: DeviceReport, canvas: Canvas) -> Text:
+    """What to run next; the commands that fit on one line."""
+    first = next(iter(top_steps(shown.findings)), None)
+    trace = _argument(report, canvas)
+    commands = [f"mmprof explain {first.code}"] if first else []
+    commands += [f"mmprof recommend {trace}", f"mmprof analyze {trace} --by gap"]
+    line = "Next: " + commands[0]
+    for command in commands[1:]:
+        longer = f"{line}  |  {command}"
+        line = longer if len(longer) <= canvas.width else line
+    return Text(line, "green")
+
+
+def _argument(report: Report, canvas: Canvas) -> str:
+    """The input as it is typed, where it is one that can be copied from the screen."""
+    path = report.inputs[0].path
+    copyable = len(report.inputs) == 1 and path.isprintable() and path.isascii() and path != "-"
+    quoted = shlex.quote(path) if copyable else "TRACE"
+    return quoted if len(quoted) <= canvas.width // 3 else "TRACE"

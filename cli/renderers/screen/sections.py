@@ -1,0 +1,123 @@
+"""The sections about one device, in the order in which one reads them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Group
+from rich.text import Text
+
+from mmprof.cli.renderers import units
+from mmprof.cli.renderers.safe import label
+from mmprof.cli.renderers.screen.bar import Part, bar, busy_parts, idle_parts
+from mmprof.cli.renderers.screen.layout import GAP, Column, beside, grid, heading
+from mmprof.cli.renderers.sheets import NAMELESS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from mmprof.analyzers.analyze import DeviceReport
+    from mmprof.cli.renderers.screen.canvas import Canvas
+
+SIDE_BY_SIDE_COLUMNS: Final = 76
+_MODELLED: Final = ("compute", "memory", "latency")
+_PEAKS_SHOWN: Final = ("bf16", "tf32", "fp32")
+
+
+def timeline(device: DeviceReport, canvas: Canvas) -> RenderableType:
+    """The bar, what is counted in it, and its parts with their shares of the window."""
+    busy, idle = busy_parts(device), idle_parts(device)
+    tables = _parts_tables(device, busy, idle, canvas)
+    return Group(bar([*busy, *idle], canvas), Text(_counted(device), "dim"), *tables)
+
+
+def _counted(device: DeviceReport) -> str:
+    kinds = [f"{units.count(a.count)} {k}s" for k, a in device.value("activities").items() if a.count]
+    streams = device.value("streams")
+    said = [f"{', '.join(kinds)} on {streams} stream{'s' * (streams != 1)}"]
+    for field, what in (("overlap_ns", "overlapped"), ("head_ns", "of host before"), ("tail_ns", "of host after")):
+        said += [f"{units.duration(device.value(field))} {what}"] if device.value(field) else []
+    carried = device.value("carry_in")
+    said += [f"{units.count(carried.count)} carried in (not counted)"] if carried.count else []
+    return "; ".join(said)
+
+
+def _parts_tables(
+    device: DeviceReport, busy: Sequence[Part], idle: Sequence[Part], canvas: Canvas
+) -> list[RenderableType]:
+    left = _parts_table("busy with", busy, device, canvas)
+    right = _parts_table("idle because of", idle, device, canvas)
+    if not idle:
+        return [left]
+    if canvas.width < SIDE_BY_SIDE_COLUMNS:
+        return [left, right]
+    half = canvas.width // 2
+    return [beside(left, right, (half, canvas.width - half))]
+
+
+def _parts_table(title: str, parts: Sequence[Part], device: DeviceReport, canvas: Canvas) -> RenderableType:
+    window_ns = device.value("window_ns")
+    columns = (Column(""), Column(title), Column("of window", number=True), Column("time", number=True))
+    rows = [
+        (p.cell(canvas), p.name, units.share_of(p.time_ns, window_ns), units.duration(p.time_ns)) for p in parts
+    ]
+    return grid(canvas, columns, rows, styles=[p.style for p in parts])
+
+
+def bounds(device: DeviceReport, canvas: Canvas) -> RenderableType:
+    """What bounds busy time, how much of it is known, and what was achieved of the device's peak."""
+    busy_ns = device.value("busy_ns")
+    rows = [r for r in device.value("bounds") if r.time_ns]
+    listed = ", ".join(f"{r.bound} {units.share_of(r.time_ns, busy_ns)}" for r in rows)
+    return Group(heading("Bound by", "shares of busy time"), Text(listed), *_roofline(device))
+
+
+def _roofline(device: DeviceReport) -> list[Text]:
+    roofline, busy_ns = device.value("roofline"), device.value("busy_ns")
+    known = f"FLOPs and bytes are known for {units.share(roofline.coverage)} of busy time"
+    if not roofline.source or not roofline.coverage:
+        return [Text(known, "dim")]
+    modelled = [r for r in device.value("bounds") if r.bound in _MODELLED]
+    seconds = sum(r.time_ns for r in modelled) / 1e9
+    reached = f"{known}; it needs at least {units.share(roofline.roofline_share)} of that time (roofline)"
+    return [Text(reached), Text(_achieved(roofline, modelled, seconds), "dim")] if seconds else [Text(reached)]
+
+
+def _achieved(roofline: Any, modelled: Sequence[Any], seconds: float) -> str:
+    flops = sum(r.flops for r in modelled) / seconds
+    moved = sum(r.bytes for r in modelled) / seconds
+    peaks = [f"{units.rate(roofline.peak_flops[d], 'FLOP')} {d}" for d in _PEAKS_SHOWN if d in roofline.peak_flops]
+    width = roofline.bandwidth_bytes_per_s
+    of_width = f" of {units.rate(width, 'B')} ({units.share_of(moved, width)})" if width else ""
+    return f"achieved {units.rate(moved, 'B')}{of_width} and {units.rate(flops, 'FLOP')} (peak {', '.join(peaks)})"
+
+
+def operators(device: DeviceReport, canvas: Canvas, top: int) -> RenderableType:
+    """The operators with most time; kernels, where most of the time has no operator."""
+    ops, busy_ns = device.value("ops"), device.value("busy_ns")
+    nameless_ns = sum(row.time_ns for row in ops if not row.name)
+    if 2 * nameless_ns > busy_ns:
+        return _kernels(device, canvas, top)
+    columns = [Column(h) for h in ("operator", "class", "bound")] + [
+        Column(h, number=True) for h in ("count", "time", "of busy")
+    ]
+    rows = [
+        (r.name or NAMELESS, r.class_, r.bound, units.count(r.kernels), units.duration(r.time_ns), units.share_of(r.time_ns, busy_ns))
+        for r in ops[:top]
+        if r.time_ns
+    ]
+    return grid(canvas, columns, rows)
+
+
+def _kernels(device: DeviceReport, canvas: Canvas, top: int) -> RenderableType:
+    busy_ns = device.value("busy_ns")
+    columns = [Column(h) for h in ("kernel (no operators are known)", "class")] + [
+        Column(h, number=True) for h in ("count", "time", "of busy")
+    ]
+    rows = [
+        (r.name, r.class_, units.count(r.count), units.duration(r.own_ns), units.share_of(r.own_ns, busy_ns))
+        for r in device.value("kernels")[:top]
+    ]
+    return grid(canvas, columns, rows)
