@@ -72,12 +72,25 @@ class QueryTable:
 
     def of(self, trace: Trace) -> pl.DataFrame:
         """The table of a trace, with the documented columns only."""
-        return _plain(self.build(trace).select(self.columns))
+        return _plain(self.build(trace).select(*self.columns))
 
 
 def query_tables() -> Mapping[str, QueryTable]:
     """All tables by name."""
     return {table.name: table for table in _TABLES}
+
+
+def listed_tables(names: Collection[str]) -> list[QueryTable]:
+    """The tables of these names.
+
+    Raises:
+        MmprofError: A name is none of a table.
+    """
+    tables = query_tables()
+    for name in names:
+        if name not in tables:
+            raise _unknown_table(name)
+    return [tables[name] for name in names]
 
 
 def tables_in(sql: str) -> list[str]:
@@ -100,8 +113,7 @@ def run_sql(trace: Trace, sql: str) -> pl.DataFrame:
         raise _sql_error(str(error), frames) from error
 
 
-def unknown_table(name: str) -> MmprofError:
-    """The error for a table that does not exist."""
+def _unknown_table(name: str) -> MmprofError:
     names = query_tables()
     return MmprofError(
         "MM-E025", f"there is no table {name!r}", found=", ".join(names), hint=_suggestion(name, names)
@@ -110,7 +122,7 @@ def unknown_table(name: str) -> MmprofError:
 
 def _sql_error(message: str, frames: Mapping[str, pl.DataFrame]) -> MmprofError:
     if table := re.search(r"relation '(.*?)' was not found", message):
-        return unknown_table(table[1])
+        return _unknown_table(table[1])
     if column := re.search(r'(?:unable to find|not found).*?"(.*?)"', message):
         columns = dict.fromkeys(name for frame in frames.values() for name in frame.columns)
         return MmprofError(
@@ -144,7 +156,7 @@ def _member(name: str, trace: Trace) -> pl.DataFrame:
 
 
 def _classified(trace: Trace) -> pl.DataFrame:
-    return pl.concat([_plain(_classified_view(view).select(_CLASSIFIED)) for view in views(trace, Options())])
+    return pl.concat([_plain(_classified_view(view).select(*_CLASSIFIED)) for view in views(trace, Options())])
 
 
 def _classified_view(view: View) -> pl.DataFrame:
@@ -237,16 +249,3 @@ _TABLES: Final = (
         },
     ),
 )
-
-
-def listed_tables(names: Collection[str]) -> list[QueryTable]:
-    """The tables of these names.
-
-    Raises:
-        MmprofError: A name is none of a table.
-    """
-    tables = query_tables()
-    for name in names:
-        if name not in tables:
-            raise unknown_table(name)
-    return [tables[name] for name in names]

@@ -26,7 +26,7 @@ _QUANTILES: Final = {"median": 0.5, "p90": 0.9, "max": 1.0}
 
 
 class Spread(Struct, frozen=True):
-    """Distribution of a duration; percentiles are the nearest recorded values.
+    """Distribution of a duration; a percentile between two recorded values is the lower one.
 
     Attributes:
         median_ns: Half of the values are at most this.
@@ -203,12 +203,10 @@ def _depth(calls: pl.DataFrame) -> pl.Series:
     A launch enters the queue at its call's start and leaves it at its first activity's. Over all streams one after the
     other, what entered until then less what left before is the depth: earlier streams cancel.
     """
-    span = pl.col("start_ns").max() - pl.col("launch_start_ns").min() + 1
-    offset = pl.col("stream").rank("dense").cast(pl.Int64) * span - pl.col("launch_start_ns").min()
-    keys = calls.select(
-        entered=pl.col("launch_start_ns") + offset,
-        left=pl.max_horizontal("start_ns", "launch_start_ns") + offset,
-    )
+    left = pl.max_horizontal("start_ns", "launch_start_ns")
+    first = pl.col("launch_start_ns").min()
+    offset = pl.col("stream").rank("dense").cast(pl.Int64) * (left.max() - first + 1) - first
+    keys = calls.select(entered=pl.col("launch_start_ns") + offset, left=left + offset)
     before = keys["entered"].sort().search_sorted(keys["entered"], side="right").cast(pl.Int64)
     gone = keys["left"].sort().search_sorted(keys["entered"], side="left").cast(pl.Int64)
     return (before - gone).alias("depth")
@@ -244,7 +242,9 @@ def _statistics(view: View, linked: pl.DataFrame, calls: pl.DataFrame) -> Launch
         short_kernels=_short_kernels(linked, calls),
         host_bound_share=share,
         host_wait_ns=wait_ns,
-        verdict=_verdict(share, wait_ns / view.window_ns) if len(calls) and view.window_ns else "unknown",
+        verdict=_verdict(share, wait_ns / view.window_ns)
+        if len(calls) and view.window_ns
+        else "unknown",
         max_queue_depth=_max(calls["depth"]),
         queue_full_calls=len(full),
         queue_full_ns=int(full["beyond_ns"].sum()),
@@ -260,7 +260,9 @@ def _max(values: pl.Series) -> int:
 def _spread(calls: pl.DataFrame, column: str) -> Spread:
     if calls.is_empty():
         return Spread(0, 0, 0)
-    return Spread(*calls.select(_quantile(column, q).alias(n) for n, q in _QUANTILES.items()).row(0))
+    return Spread(
+        *calls.select(_quantile(column, q).alias(n) for n, q in _QUANTILES.items()).row(0)
+    )
 
 
 def _starved(calls: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 from msgspec import Struct
 
-from mmprof.analyzers import nesting
 from mmprof.analyzers.load import categories as c
 from mmprof.analyzers.registry import Table, analysis
 from mmprof.analyzers.windows import inside
@@ -119,12 +118,16 @@ def memory(view: View) -> Memory:
 
 
 def _events(view: View) -> pl.DataFrame:
-    """Memory events of the view's device, and of the host with the first view, by time."""
-    trace = view.trace
+    """Memory events of the view's device, and of the host with the first view, by time.
+
+    Memory events name a device as torch numbers it, activities as the driver does: they differ where some devices are
+    hidden from the process. So all device memory is that of the view's device where the trace has activities of one.
+    """
+    trace, used = view.trace, view.trace.activities["device"]
     on_host = pl.col("device_type") == _CPU
-    here = (~on_host & (pl.col("device") == view.device)).fill_null(value=False)
-    if view.is_host or view.device == trace.activities["device"].min():
-        here = here | on_host.fill_null(value=False)
+    here = ~on_host if used.n_unique() == 1 else ~on_host & (pl.col("device") == view.device)
+    if view.is_host or view.device == used.min():
+        here = here | on_host
     events = trace.memory.filter(here & pl.col("bytes").is_not_null()).sort("start_ns", maintain_order=True)
     return events if view.spans is None else events.filter(inside(view.spans.sort("start_ns"), events["start_ns"]))
 
@@ -176,12 +179,24 @@ def _by_operator(events: pl.DataFrame, host: pl.DataFrame) -> list[MemoryOperato
 
 def _with_operator(events: pl.DataFrame, host: pl.DataFrame) -> pl.DataFrame:
     """Events of one thread with the name of the innermost operator around each, empty for none."""
-    operator = host["kind"] == c.OPERATOR
-    started = host.filter(operator & (host["thread"] == events["thread"][0])).select("row", "start_ns", "end_ns")
-    position = started["start_ns"].search_sorted(events["start_ns"], side="right").cast(pl.Int64) - 1
-    latest = pl.select(pl.when(position >= 0).then(position)).to_series()
-    row = started["row"].gather(latest)
-    while (ended := (host["end_ns"].gather(row) <= events["start_ns"]).fill_null(value=False)).any():
-        around = nesting.climb(host["parent"], host["parent"].gather(row.filter(ended)), operator)
-        row = row.scatter(ended.arg_true(), around)
-    return events.with_columns(operator=host["name"].gather(row).cast(pl.String).fill_null(""))
+    on_thread = (pl.col("kind") == c.OPERATOR) & (pl.col("thread") == events["thread"][0])
+    operators = host.select("kind", "thread", "name", "start_ns", "end_ns").filter(on_thread)
+    row = _innermost(operators["start_ns"], operators["end_ns"], events["start_ns"])
+    return events.with_columns(operator=operators["name"].gather(row).cast(pl.String).fill_null(""))
+
+
+def _innermost(starts: pl.Series, ends: pl.Series, times: pl.Series) -> pl.Series:
+    """For each time, the position of the innermost of properly nested, ordered spans around it; null for none.
+
+    A span's depth is the number of spans opened before it less those closed by then. The innermost around a time is the
+    last one opened by then whose depth is the number of open spans less one.
+    """
+    row = pl.int_range(len(starts), dtype=pl.Int64, eager=True)
+    closed = ends.sort()
+    depth = row - closed.search_sorted(starts, side="right").cast(pl.Int64)
+    by_depth = (depth * len(starts) + row).sort()
+    opened = starts.search_sorted(times, side="right").cast(pl.Int64)
+    level = opened - closed.search_sorted(times, side="right").cast(pl.Int64) - 1
+    found = by_depth.search_sorted(level * len(starts) + opened, side="left").cast(pl.Int64) - 1
+    inside_one = pl.select(pl.when(level >= 0).then(found)).to_series()
+    return by_depth.gather(inside_one) % max(1, len(starts))

@@ -187,19 +187,27 @@ def _forward_operators(host: pl.DataFrame, operators: pl.Series) -> pl.DataFrame
     node = nesting.climb(host["parent"], operators, is_node)
     columns = host.select("sequence", "forward_thread", "start_ns")[node.drop_nulls()]
     nodes = columns.with_columns(operator=operators.filter(node.is_not_null()))
-    forward = host.filter(pl.col("sequence").is_not_null() & ~is_node & (pl.col("kind") == c.OPERATOR))
+    forward = host.filter(
+        pl.col("sequence").is_not_null() & ~is_node & (pl.col("kind") == c.OPERATOR)
+    )
     makers = forward.select("thread", "sequence", "start_ns", forward="row").sort("start_ns")
     placed = nodes.join(_threads(nodes, makers), on="forward_thread").sort("start_ns")
     found = placed.join_asof(
-        makers, on="start_ns", by=["thread", "sequence"], strategy="backward", check_sortedness=False
+        makers,
+        on="start_ns",
+        by=["thread", "sequence"],
+        strategy="backward",
+        check_sortedness=False,
     )
     return found.select("operator", "forward").drop_nulls()
 
 
 def _threads(nodes: pl.DataFrame, makers: pl.DataFrame) -> pl.DataFrame:
     """The thread behind each `forward_thread`, autograd's own number: the one that shares the most sequence numbers."""
-    pairs = nodes.select("forward_thread", "sequence").unique().join(
-        makers.select("thread", "sequence").unique(), on="sequence"
+    pairs = (
+        nodes.select("forward_thread", "sequence")
+        .unique()
+        .join(makers.select("thread", "sequence").unique(), on="sequence")
     )
     shared = pairs.group_by("forward_thread", "thread").agg(pl.len())
     best = shared.sort("len", "thread", descending=[True, False])

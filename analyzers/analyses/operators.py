@@ -148,7 +148,9 @@ def operators(view: View) -> Operators:
     known_ns = int(parts.filter(pl.col("name") != NO_OPERATOR)["time_ns"].sum())
     return Operators(
         ops=[OperatorRow(*row) for row in _op_columns(ops).iter_rows()],
-        op_shapes=[OperatorShapeRow(*row) for row in _by_shape(parts, view.trace.calls).iter_rows()],
+        op_shapes=[
+            OperatorShapeRow(*row) for row in _by_shape(parts, view.trace.calls).iter_rows()
+        ],
         host_ops=[HostOperatorRow(*row) for row in _host_columns(host_only).iter_rows()],
         operator_coverage=known_ns / view.busy_ns if view.busy_ns else 0.0,
     )
@@ -172,7 +174,8 @@ def _parts(view: View) -> pl.DataFrame:
 
 def _with_costs(view: View) -> pl.DataFrame:
     """The activities with the cost of their operators; `model_bytes` and `flops` are on an operator's first activity."""
-    columns = view.activities.select("row", "path", "call", "class", "own_ns", "operator")
+    path = pl.col("path").cast(pl.Int64)
+    columns = view.activities.select("row", path, "call", "class", "own_ns", "operator")
     modelled = view.costs.select("row", "flops", pl.col("bytes").alias("model_bytes"), "bound")
     return columns.join(modelled, on="row", how="left", maintain_order="left")
 
@@ -184,8 +187,7 @@ def _enclosing(view: View) -> pl.DataFrame:
         for code, path in view.lineage.paths.items()
         for name in dict.fromkeys(path.operators or (NO_OPERATOR,))
     ]
-    schema = {"path": view.lineage.code.dtype, "name": pl.String}
-    return pl.DataFrame(pairs, schema=schema, orient="row")
+    return pl.DataFrame(pairs, schema={"path": pl.Int64, "name": pl.String}, orient="row")
 
 
 def _by_operator(parts: pl.DataFrame, enclosing: pl.DataFrame) -> pl.DataFrame:
@@ -221,9 +223,12 @@ def _by_shape(parts: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
 
 def _shapes(parts: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
     """The calls in use with their shapes and types on one line."""
-    used = calls.select("call", "dims", "types").join(parts.select("call").unique(), on="call", how="semi")
+    used = calls.select("call", "dims", "types").join(
+        parts.select("call").unique(), on="call", how="semi"
+    )
     return used.with_columns(
-        pl.Series(name, [_compact(text) for text in used[name]], dtype=pl.String) for name in ("dims", "types")
+        pl.Series(name, [_compact(text) for text in used[name]], dtype=pl.String)
+        for name in ("dims", "types")
     )
 
 
@@ -234,35 +239,52 @@ def _compact(text: str) -> str:
 def _host_times(view: View) -> pl.DataFrame:
     """Instances and host time per operator name, on all threads."""
     host = view.trace.host
-    is_operator = host["kind"] == c.OPERATOR
-    called = _in_spans(host.filter(is_operator).select("name", "start_ns", "parent", "dur_ns"), view.spans)
-    around = host["name"].gather(nesting.climb(host["parent"], called["parent"], is_operator))
-    timed = called.select("name", "dur_ns", around=around)
-    total = pl.col("dur_ns").filter(pl.col("name").ne_missing(pl.col("around"))).sum()
-    per_name = timed.group_by("name").agg(host_calls=pl.len().cast(pl.Int64), host_total_ns=total, sum_ns=pl.col("dur_ns").sum())
-    nested = timed.group_by(name="around").agg(nested_ns=pl.col("dur_ns").sum())
+    counted = (host["kind"] == c.OPERATOR) & _in_spans(host["start_ns"], view.spans)
+    called = host.filter(counted).select(
+        "name", "parent", spent_ns=pl.col("end_ns") - pl.col("start_ns")
+    )
+    around = host["name"].gather(nesting.climb(host["parent"], called["parent"], counted))
+    timed = called.select("name", "spent_ns", around=around)
+    outer = pl.col("name").ne_missing(pl.col("around"))
+    per_name = timed.group_by("name").agg(
+        host_calls=pl.len().cast(pl.Int64),
+        host_total_ns=pl.col("spent_ns").filter(outer).sum(),
+        spent_ns=pl.col("spent_ns").sum(),
+    )
+    nested = timed.group_by(name="around").agg(nested_ns=pl.col("spent_ns").sum())
     return per_name.join(nested, on="name", how="left").select(
         pl.col("name").cast(pl.String),
         "host_calls",
         "host_total_ns",
-        host_self_ns=pl.col("sum_ns") - pl.col("nested_ns").fill_null(0),
+        host_self_ns=pl.col("spent_ns") - pl.col("nested_ns").fill_null(0),
     )
 
 
-def _in_spans(events: pl.DataFrame, spans: pl.DataFrame | None) -> pl.DataFrame:
-    """The events that start in one of the disjoint spans; all where there are none."""
-    if spans is None or spans.is_empty():
-        return events if spans is None else events.clear()
+def _in_spans(starts: pl.Series, spans: pl.DataFrame | None) -> pl.Series:
+    """Whether each start lies in one of the disjoint spans; all do where there are none."""
+    if spans is None:
+        return starts.is_not_null()
+    if spans.is_empty():
+        return starts.is_null()
     ordered = spans.sort("start_ns")
-    at = ordered["start_ns"].search_sorted(events["start_ns"], side="right").cast(pl.Int64) - 1
-    return events.filter((at >= 0) & (events["start_ns"] < ordered["end_ns"].gather(at.clip(0))))
+    at = ordered["start_ns"].search_sorted(starts, side="right").cast(pl.Int64) - 1
+    return (at >= 0) & (starts < ordered["end_ns"].gather(at.clip(0)))
 
 
 def _op_columns(ops: pl.DataFrame) -> pl.DataFrame:
     host = ("host_calls", "host_self_ns", "host_total_ns")
     ordered = ops.sort("time_ns", "total_time_ns", "name", descending=[True, True, False])
     return ordered.with_columns(pl.col(host).fill_null(0)).select(
-        "name", "class", "count", "kernels", "time_ns", "total_time_ns", *host, "flops", "bytes", "bound"
+        "name",
+        "class",
+        "count",
+        "kernels",
+        "time_ns",
+        "total_time_ns",
+        *host,
+        "flops",
+        "bytes",
+        "bound",
     )
 
 

@@ -59,7 +59,7 @@ class _Vocabulary:
 
     def _numbering(self, tables: b.Tables) -> dict[str, pl.Series]:
         return {
-            field: pl.Series([codes[_hashable(v)] for v in getattr(tables, field)], dtype=pl.UInt32)
+            field: pl.Series([codes[_key(field, v)] for v in getattr(tables, field)], dtype=pl.UInt32)
             for field, codes in self._codes.items()
         }
 
@@ -98,7 +98,10 @@ def build(raw: RawTrace) -> Trace:
     return trace.with_notes(*_notes(raw, cut, trace))
 
 
-def _hashable(value: Any) -> Any:
+def _key(field: str, value: Any) -> Any:
+    """What makes a value distinct; files of 2021 write a thread's id as text in operators and as a number elsewhere."""
+    if field == "threads":
+        return tuple(int(v) if isinstance(v, str) and re.fullmatch(r"[1-9]\d{0,17}", v) else v for v in value)
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
@@ -9,8 +10,8 @@ from rich.text import Text
 
 from mmprof.cli.renderers import units
 from mmprof.cli.renderers.headline import top_steps
-from mmprof.cli.renderers.safe import label
-from mmprof.cli.renderers.screen.layout import heading
+from mmprof.cli.renderers.safe import clip, label, printable
+from mmprof.cli.renderers.screen.layout import GAP, heading
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,28 +31,28 @@ def findings(device: DeviceReport, canvas: Canvas) -> RenderableType:
     if not ordered:
         return heading("Do next", "nothing stands out: no rule found anything")
     more = len(ordered) - MOST_FINDINGS
-    rest = f"{more} more with --by finding" if more > 0 else ""
+    rest = f"{more} more: --format markdown" if more > 0 else ""
     shown = [line for finding in ordered[:MOST_FINDINGS] for line in _lines(finding, canvas)]
     return Group(heading("Do next", rest), *shown)
 
 
 def _lines(finding: Finding, canvas: Canvas) -> list[Text]:
+    """The title beside severity, code and gain, wrapped once at most; below it the advice."""
     gain = f"at most {units.factor(finding.gain.high)}"
-    room = canvas.width - _INDENT - len(gain) - 2
-    title = label(finding.title, room, ellipsis=canvas.ellipsis)
+    room = canvas.width - _INDENT - len(gain) - GAP
+    titles = wrap(printable(clip(finding.title)), room, max_lines=2, placeholder=f" {canvas.ellipsis}")
     first = Text.assemble(
         (f"{finding.severity:<6}", _SEVERITY_STYLES[finding.severity]),
         (f"  {finding.code:<6}", "bold"),
     )
-    first.append(title.ljust(room) + "  ")
+    first.append((titles or [""])[0].ljust(room + GAP))
     first.append(gain, "bold")
-    second = Text(" " * _INDENT + _advice(finding, canvas), "dim")
-    return [first, second]
+    rest = [Text(" " * _INDENT + line) for line in titles[1:]]
+    return [first, *rest, Text(" " * _INDENT + _advice(finding, canvas), "dim")]
 
 
 def _advice(finding: Finding, canvas: Canvas) -> str:
     said = [f"lever {finding.lever}" if finding.lever else "no lever"]
     said += [f"expected {units.factor(finding.gain.expected)}"] if finding.gain.expected > 1 else []
-    said += [f"{units.share(finding.evidence.share)} of the window"]
     said += [f"at {finding.evidence.where}"] if finding.evidence.where else []
-    return label("; ".join(said), canvas.width - _INDENT, ellipsis=canvas.ellipsis)
+    return label(", ".join(said), canvas.width - _INDENT, ellipsis=canvas.ellipsis)

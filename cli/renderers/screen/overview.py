@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mmprof.cli.renderers.screen.canvas import Canvas
 
 MOST_NOTES: Final = 4
+_MUCH_IDLE: Final = 0.3
 _BLANK: Final = Text("")
 
 
@@ -72,19 +73,16 @@ def _footer(report: Report, shown: DeviceReport, canvas: Canvas) -> RenderableTy
 def _next_commands(report: Report, shown: DeviceReport, canvas: Canvas) -> Text:
     """What to run next; the commands that fit on one line."""
     first = next(iter(top_steps(shown.findings)), None)
-    trace = _argument(report, canvas)
+    by = "gap" if shown.value("idle_share") > _MUCH_IDLE else "op"
     commands = [f"mmprof explain {first.code}"] if first else []
-    commands += [f"mmprof recommend {trace}", f"mmprof analyze {trace} --by gap"]
-    line = "Next: " + commands[0]
-    for command in commands[1:]:
-        longer = f"{line}  |  {command}"
-        line = longer if len(longer) <= canvas.width else line
-    return Text(line, "green")
+    commands += ["mmprof recommend {trace}", f"mmprof analyze {{trace}} --by {by}"]
+    lines = ["Next: " + "  |  ".join(commands[:n]).format(trace=trace) for trace in _arguments(report) for n in (3, 2)]
+    fitting = [line for line in lines if len(line) <= canvas.width]
+    return Text(next(iter(fitting), f"Next: {commands[0]}"), "green")
 
 
-def _argument(report: Report, canvas: Canvas) -> str:
-    """The input as it is typed, where it is one that can be copied from the screen."""
+def _arguments(report: Report) -> tuple[str, ...]:
+    """The input as it is typed, where it can be copied from the screen, or a word that stands for it."""
     path = report.inputs[0].path
     copyable = len(report.inputs) == 1 and path.isprintable() and path.isascii() and path != "-"
-    quoted = shlex.quote(path) if copyable else "TRACE"
-    return quoted if len(quoted) <= canvas.width // 3 else "TRACE"
+    return (shlex.quote(path), "TRACE") if copyable else ("TRACE",)

@@ -8,9 +8,8 @@ from rich.console import Group
 from rich.text import Text
 
 from mmprof.cli.renderers import units
-from mmprof.cli.renderers.safe import label
 from mmprof.cli.renderers.screen.bar import Part, bar, busy_parts, idle_parts
-from mmprof.cli.renderers.screen.layout import GAP, Column, beside, grid, heading
+from mmprof.cli.renderers.screen.layout import Column, beside, grid, heading
 from mmprof.cli.renderers.sheets import NAMELESS
 
 if TYPE_CHECKING:
@@ -24,6 +23,12 @@ if TYPE_CHECKING:
 SIDE_BY_SIDE_COLUMNS: Final = 76
 _MODELLED: Final = ("compute", "memory", "latency")
 _PEAKS_SHOWN: Final = ("bf16", "tf32", "fp32")
+_KINDS: Final = {"kernel": "kernels", "memcpy": "copies", "memset": "fills", "operator": "operators"}
+_BESIDE_THE_WINDOW: Final = {
+    "overlap_ns": "overlapped",
+    "head_ns": "of host before",
+    "tail_ns": "of host after",
+}
 
 
 def timeline(device: DeviceReport, canvas: Canvas) -> RenderableType:
@@ -34,13 +39,18 @@ def timeline(device: DeviceReport, canvas: Canvas) -> RenderableType:
 
 
 def _counted(device: DeviceReport) -> str:
-    kinds = [f"{units.count(a.count)} {k}s" for k, a in device.value("activities").items() if a.count]
+    """Activities and streams, and the time that lies outside the window or is covered twice."""
+    kinds = device.value("activities").items()
+    said = [", ".join(f"{units.count(a.count)} {_KINDS.get(k, k)}" for k, a in kinds if a.count)]
     streams = device.value("streams")
-    said = [f"{', '.join(kinds)} on {streams} stream{'s' * (streams != 1)}"]
-    for field, what in (("overlap_ns", "overlapped"), ("head_ns", "of host before"), ("tail_ns", "of host after")):
-        said += [f"{units.duration(device.value(field))} {what}"] if device.value(field) else []
+    said += [f"{streams} stream{'s' * (streams != 1)}"]
+    said += [
+        f"{units.duration(device.value(field))} {what}"
+        for field, what in _BESIDE_THE_WINDOW.items()
+        if device.value(field)
+    ]
     carried = device.value("carry_in")
-    said += [f"{units.count(carried.count)} carried in (not counted)"] if carried.count else []
+    said += [f"{units.count(carried.count)} carried in, not counted"] if carried.count else []
     return "; ".join(said)
 
 
@@ -81,17 +91,16 @@ def _roofline(device: DeviceReport) -> list[Text]:
         return [Text(known, "dim")]
     modelled = [r for r in device.value("bounds") if r.bound in _MODELLED]
     seconds = sum(r.time_ns for r in modelled) / 1e9
-    reached = f"{known}; it needs at least {units.share(roofline.roofline_share)} of that time (roofline)"
+    reached = f"{known}; the roofline allows {units.share(roofline.roofline_share)} of that time"
     return [Text(reached), Text(_achieved(roofline, modelled, seconds), "dim")] if seconds else [Text(reached)]
 
 
 def _achieved(roofline: Any, modelled: Sequence[Any], seconds: float) -> str:
-    flops = sum(r.flops for r in modelled) / seconds
-    moved = sum(r.bytes for r in modelled) / seconds
-    peaks = [f"{units.rate(roofline.peak_flops[d], 'FLOP')} {d}" for d in _PEAKS_SHOWN if d in roofline.peak_flops]
-    width = roofline.bandwidth_bytes_per_s
+    moved, width = sum(r.bytes for r in modelled) / seconds, roofline.bandwidth_bytes_per_s
     of_width = f" of {units.rate(width, 'B')} ({units.share_of(moved, width)})" if width else ""
-    return f"achieved {units.rate(moved, 'B')}{of_width} and {units.rate(flops, 'FLOP')} (peak {', '.join(peaks)})"
+    flops = units.rate(sum(r.flops for r in modelled) / seconds, "FLOP")
+    peaks = [f"{roofline.peak_flops[d] / 1e12:.0f} {d}" for d in _PEAKS_SHOWN if d in roofline.peak_flops]
+    return f"achieved {units.rate(moved, 'B')}{of_width}, {flops} of {', '.join(peaks)} (TFLOP/s, dense)"
 
 
 def operators(device: DeviceReport, canvas: Canvas, top: int) -> RenderableType:
@@ -101,7 +110,7 @@ def operators(device: DeviceReport, canvas: Canvas, top: int) -> RenderableType:
     if 2 * nameless_ns > busy_ns:
         return _kernels(device, canvas, top)
     columns = [Column(h) for h in ("operator", "class", "bound")] + [
-        Column(h, number=True) for h in ("count", "time", "of busy")
+        Column(h, number=True) for h in ("kernels", "time", "of busy")
     ]
     rows = [
         (r.name or NAMELESS, r.class_, r.bound, units.count(r.kernels), units.duration(r.time_ns), units.share_of(r.time_ns, busy_ns))

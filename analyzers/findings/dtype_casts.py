@@ -1,0 +1,79 @@
+"""MM115: kernels that only convert from one type to another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+import msgspec
+import polars as pl
+
+from mmprof.analyzers.findings.evidence import about_activities, steps, total
+from mmprof.analyzers.findings.registry import Match, finding
+from mmprof.analyzers.findings.thresholds import significant
+from mmprof.analyzers.load import categories as c
+from mmprof.analyzers.units import format_count, format_ns, format_share
+
+if TYPE_CHECKING:
+    from mmprof.analyzers.view import View
+
+_FLOATING: Final = ("float", "double", "c10::Half", "c10::BFloat16")
+# A weight of a linear layer; activations of sequence models have a batch dimension more.
+_WEIGHT_RANK: Final = 2
+
+
+@finding("MM115", "type conversions", lever="dtype")
+def dtype_casts(view: View) -> Match | None:
+    """Kernels convert tensors between floating-point types, which reads and writes them and computes nothing.
+
+    Weights that are converted again in every step (autocast over fp32 weights) are better stored in the type they are used
+    in. Activations that go to fp32 and back around a normalization or a softmax cost nothing when the conversion is fused
+    into that operation: use its fused form, or torch.compile.
+    """
+    casts = _casts(view)
+    if not significant(view, total(casts, "own_ns")):
+        return None
+    weights = casts.filter(pl.col("rank") == _WEIGHT_RANK)
+    mostly_weights = 2 * total(weights, "own_ns") >= total(casts, "own_ns")
+    lever = "dtype" if mostly_weights else "torch_compile"
+    return about_activities(view, casts, title=_title(view, casts), lever=lever)
+
+
+def _casts(view: View) -> pl.DataFrame:
+    """Copies between floating types, with `cast`, `rank` and `shape`."""
+    copies = view.activities.filter(
+        pl.col("operator_name") == "aten::copy_", pl.col("kind").is_in([c.KERNEL, c.OPERATOR])
+    )
+    used = view.trace.calls.filter(pl.col("call").is_in(copies["call"].unique().implode()))
+    found = [_cast(*row) for row in used.select("dims", "types").iter_rows()]
+    schema = {"cast": pl.String, "rank": pl.Int64, "shape": pl.String}
+    described = pl.concat(
+        [used.select("call"), pl.DataFrame(found, schema=schema, orient="row")], how="horizontal"
+    )
+    return copies.join(described.drop_nulls(), on="call", how="inner", maintain_order="left")
+
+
+def _cast(dims: str, types: str) -> tuple[str | None, int | None, str | None]:
+    """What a recorded aten::copy_(to, from) converts; nulls where it converts nothing."""
+    try:
+        shapes, (target, source, *_) = msgspec.json.decode(dims), msgspec.json.decode(types)
+    except (msgspec.DecodeError, ValueError, TypeError):
+        return None, None, None
+    if target == source or target not in _FLOATING or source not in _FLOATING:
+        return None, None, None
+    shape = cast("list[object]", shapes[0])
+    return f"{_short(source)} to {_short(target)}", len(shape), "x".join(str(s) for s in shape)
+
+
+def _short(dtype: str) -> str:
+    return {"c10::Half": "fp16", "c10::BFloat16": "bf16", "float": "fp32", "double": "fp64"}[dtype]
+
+
+def _title(view: View, casts: pl.DataFrame) -> str:
+    time_ns, count = total(casts, "own_ns"), steps(view)
+    most = casts.group_by("cast", "shape").agg(pl.col("own_ns").sum(), pl.len())
+    kind, shape, _, times = most.sort("own_ns", "cast", "shape", descending=True).row(0)
+    per_step = f" in {format_count(count)} steps" if count > 1 else ""
+    return (
+        f"{format_count(casts.height)} conversions between floating-point types take {format_ns(time_ns)} "
+        f"({format_share(time_ns, view.window_ns)}); most: {kind} of {shape}, {format_count(times)} times{per_step}"
+    )

@@ -1,0 +1,83 @@
+"""MM113: long kernels that leave most of the device unused."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import polars as pl
+
+from mmprof.analyzers.findings.evidence import about_activities, total
+from mmprof.analyzers.findings.registry import Match, finding
+from mmprof.analyzers.findings.thresholds import significant
+from mmprof.analyzers.load import categories as c
+from mmprof.analyzers.units import format_count, format_ns, format_share
+
+if TYPE_CHECKING:
+    from mmprof.analyzers.view import View
+
+# A kernel takes a few microseconds whatever it does; from here on its time is work that more blocks would share.
+LONG_KERNEL_NS: Final = 10_000
+# Collectives use few blocks on purpose, and a spinning kernel does no work.
+_MEANT_TO_BE_SMALL: Final = ("communication", "wait")
+
+
+@finding("MM113", "kernels with too few blocks")
+def few_blocks(view: View) -> Match | None:
+    """Kernels run long with fewer blocks than the device has multiprocessors, so part of the device does nothing.
+
+    The problem is too small in the dimensions that the kernel spreads over blocks: a small batch, few heads, or one long
+    reduction. Batch more work into the call, run independent kernels on several streams, or use a kernel that also splits
+    the reduction (split-K products, flash decoding for long contexts). Occupancy alone is no measure here: fast matrix
+    kernels run at low occupancy on purpose.
+    """
+    multiprocessors = _multiprocessors(view)
+    if multiprocessors is None or view.is_host:
+        return None
+    found = _few_blocks(view, multiprocessors)
+    removable_ns = int((found["own_ns"] * (1 - found["blocks"] / multiprocessors)).sum())
+    if not significant(view, removable_ns):
+        return None
+    title = _title(view, found, multiprocessors)
+    return about_activities(view, found, title=title, removable_ns=removable_ns)
+
+
+def _multiprocessors(view: View) -> int | None:
+    recorded = view.trace.device_properties(view.device).get("numSms")
+    if isinstance(recorded, int) and recorded > 0:
+        return recorded
+    return view.match.spec.num_sms if view.match else None
+
+
+def _few_blocks(view: View, multiprocessors: int) -> pl.DataFrame:
+    kernels = view.activities.filter(
+        pl.col("kind") == c.KERNEL,
+        pl.col("dur_ns") >= LONG_KERNEL_NS,
+        ~pl.col("class").is_in(_MEANT_TO_BE_SMALL),
+    )
+    blocks = {grid: _blocks(grid) for grid in kernels["grid"].drop_nulls().unique().to_list()}
+    counted = kernels.with_columns(
+        blocks=pl.col("grid").replace_strict(blocks, default=None, return_dtype=pl.Int64)
+    )
+    return counted.filter(pl.col("blocks") < multiprocessors)
+
+
+def _blocks(grid: str) -> int | None:
+    """Blocks of a grid as it is recorded; None where it is not three positive numbers."""
+    try:
+        sides = msgspec.json.decode(grid, type=list[int])
+    except msgspec.DecodeError:
+        return None
+    return math.prod(sides) if len(sides) == 3 and min(sides) > 0 else None
+
+
+def _title(view: View, found: pl.DataFrame, multiprocessors: int) -> str:
+    time_ns = total(found, "own_ns")
+    largest = found.group_by("blocks").agg(pl.col("own_ns").sum())
+    blocks = largest.sort("own_ns", "blocks", descending=[True, False])["blocks"][0]
+    return (
+        f"{format_count(found.height)} kernels of {format_ns(LONG_KERNEL_NS)} or more have fewer blocks than the device has "
+        f"multiprocessors ({multiprocessors}), most of their time with {format_count(blocks)}: {format_ns(time_ns)} "
+        f"({format_share(time_ns, view.window_ns)})"
+    )

@@ -1,0 +1,111 @@
+"""Columns and rows as text: what `query`, `devices` and `explain` print."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Final
+
+from mmprof.cli.choices import choose
+from mmprof.cli.output import Destination
+from mmprof.cli.renderers.safe import csv_cell, markdown_cell, printable
+
+# Enough for any row: what is no screen has no width, and nothing in it is cut.
+_UNLIMITED_WIDTH: Final = 1_000_000
+_SUFFIXES: Final = {".txt": "terminal", ".json": "json", ".md": "markdown", ".csv": "csv"}
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table of raw values.
+
+    Attributes:
+        columns: Names of the columns.
+        rows: One value a column; text is not yet made safe.
+        schema: Name of the JSON document, with its version.
+        left_out: Rows that were not asked for.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    schema: str
+    left_out: int = 0
+
+
+def render_grid(grid: Grid, format_name: str, destination: Destination) -> str:
+    """The grid in one of `GRID_FORMATS`, ending with a newline."""
+    return GRID_FORMATS[format_name](grid, destination)
+
+
+def format_of(format_name: str, output: str = "") -> str:
+    """The format of a name; without one that of the output's suffix, `terminal` where it has none.
+
+    Raises:
+        MmprofError: There is no such format.
+    """
+    if format_name:
+        return choose(format_name, GRID_FORMATS, what="the format")
+    suffix = "" if output in {"", "-"} else Path(output).suffix.lower()
+    return _SUFFIXES[choose(suffix, _SUFFIXES, what="a format for the suffix")] if suffix else "terminal"
+
+
+def _terminal(grid: Grid, destination: Destination) -> str:
+    from rich import box  # noqa: PLC0415  (60 ms that other formats need not cost)
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for name, values in zip_longest(grid.columns, zip(*grid.rows, strict=True), fillvalue=()):
+        numeric = all(value is None or isinstance(value, (int, float)) for value in values)
+        table.add_column(Text(printable(str(name))), justify="right" if values and numeric else "left", overflow="fold")
+    for row in grid.rows:
+        table.add_row(*(Text(printable(_shown(value))) for value in row))
+    console = Console(
+        file=io.StringIO(),
+        width=destination.width or _UNLIMITED_WIDTH,
+        force_terminal=destination.color,
+        no_color=not destination.color,
+        legacy_windows=False,
+    )
+    with console.capture() as captured:
+        console.print(table)
+        if grid.left_out:
+            console.print(f"{grid.left_out:,} more rows; --limit 0 shows all", highlight=False)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
+def _csv(grid: Grid, _: Destination) -> str:
+    lines = [",".join(csv_cell(_shown(value)) if isinstance(value, str) else _shown(value) for value in row) for row in grid.rows]
+    return "\n".join([",".join(map(csv_cell, grid.columns)), *lines]) + "\n"
+
+
+def _markdown(grid: Grid, _: Destination) -> str:
+    lines = [f"| {' | '.join(markdown_cell(_shown(value)) for value in row)} |" for row in grid.rows]
+    head = f"| {' | '.join(map(printable, grid.columns))} |"
+    return "\n".join([head, f"|{' --- |' * len(grid.columns)}", *lines]) + "\n"
+
+
+def _json(grid: Grid, _: Destination) -> str:
+    rows = [dict(zip(grid.columns, row, strict=True)) for row in grid.rows]
+    document = {"schema": grid.schema, "columns": list(grid.columns), "rows": rows, "left_out": grid.left_out}
+    return json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)
+
+
+GRID_FORMATS: Final[Mapping[str, Callable[[Grid, Destination], str]]] = {
+    "terminal": _terminal,
+    "json": _json,
+    "markdown": _markdown,
+    "csv": _csv,
+}
+"""Formats of grids by name."""

@@ -1,0 +1,103 @@
+"""`mmprof analyze`: where the time of a trace went, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmprof.cli.app import app
+from mmprof.cli.options import Device, DeviceSpecFile, Force, Format, Output, Quiet, Rank, Traces, Window
+
+if TYPE_CHECKING:
+    from mmprof.analyzers.devices import DeviceSpec
+    from mmprof.cli.renderers import Renderer
+
+CROSSED = 1
+
+
+@app.command()
+def analyze(  # noqa: PLR0913  (the options of the command line)
+    traces: Traces,
+    *,
+    format_name: Format = "",
+    output: Output = "",
+    force: Force = False,
+    top: Annotated[int, typer.Option(min=1, help="Most rows of a table.")] = 10,
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="TABLE",
+            help="Show one table only: class, cause, bound, op, kernel, phase, module, shape, gap or another.",
+            show_default=False,
+        ),
+    ] = "",
+    rank: Rank = None,
+    device: Device = None,
+    window: Window = "",
+    device_spec: DeviceSpecFile = "",
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Exit 1 where it holds, as in 'idle_share>50%', 'cause:sync>10%' or 'findings.high>0'. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Where the time went: busy and idle, classes, causes, bounds, phases, findings."""
+    from mmprof.analyzers.analyze import Options  # noqa: PLC0415  (heavy, as all imports of analyses are)
+    from mmprof.analyzers.analyze import analyze as analyze_paths  # noqa: PLC0415
+    from mmprof.analyzers.contract import analysis_document  # noqa: PLC0415
+    from mmprof.cli.output import Destination, say  # noqa: PLC0415
+    from mmprof.cli.progress import progress  # noqa: PLC0415
+    from mmprof.cli.renderers import RenderOptions  # noqa: PLC0415
+    from mmprof.cli.thresholds import crossings, parse_threshold  # noqa: PLC0415
+
+    # Everything that can be wrong with the options is found before the trace is read.
+    thresholds = [parse_threshold(text) for text in fail_on or ()]
+    destination = Destination(output, force)
+    destination.check()
+    renderer, table = _renderer(format_name, output), _table(by)
+    options = Options(rank=rank, device=device, window=window, spec=_spec(device_spec))
+    with progress("analyzing", traces, quiet=quiet):
+        report = analyze_paths(traces, options)
+    crossed = crossings(analysis_document(report), thresholds) if thresholds else []
+    destination.write(
+        renderer.render(report, RenderOptions(top=top, by=table, width=destination.width, color=destination.color))
+    )
+    for sentence in crossed:
+        say(sentence)
+    if crossed:
+        raise typer.Exit(CROSSED)
+
+
+def _renderer(format_name: str, output: str) -> Renderer:
+    """The renderer of a format; without one that of the output's suffix, of the terminal where it has none."""
+    from mmprof.cli.choices import choose  # noqa: PLC0415
+    from mmprof.cli.renderers import renderers  # noqa: PLC0415
+
+    known = renderers()
+    if format_name:
+        return known[choose(format_name, known, what="the format")]
+    suffix = "" if output in {"", "-"} else Path(output).suffix.lower()
+    by_suffix = {s: r for r in known.values() for s in r.suffixes}
+    return by_suffix[choose(suffix, by_suffix, what="a format for the suffix")] if suffix else known["terminal"]
+
+
+def _table(by: str) -> str:
+    """The word of a table, in its own spelling."""
+    from mmprof.analyzers.registry import tables  # noqa: PLC0415
+    from mmprof.cli.choices import choose  # noqa: PLC0415
+
+    known: Collection[str] = sorted({table.by for table in tables() if table.by})
+    return choose(by, known, what="the table") if by else ""
+
+
+def _spec(path: str) -> DeviceSpec | None:
+    from mmprof.analyzers.devices import load_spec_file  # noqa: PLC0415
+
+    return load_spec_file(Path(path)) if path else None

@@ -1,0 +1,25 @@
+"""`mmprof schema`: the JSON Schema of what mmprof writes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mmprof.cli.app import app
+
+
+@app.command()
+def schema(
+    document: Annotated[str, typer.Argument(metavar="DOCUMENT", help="analysis or error.")] = "analysis",
+) -> None:
+    """The JSON Schema of a document that mmprof writes."""
+    import msgspec  # noqa: PLC0415
+
+    from mmprof.analyzers import contract  # noqa: PLC0415
+    from mmprof.cli.choices import choose  # noqa: PLC0415
+    from mmprof.cli.output import print_result  # noqa: PLC0415
+
+    documents = {"analysis": contract.analysis_schema, "error": contract.error_schema}
+    chosen = documents[choose(document, documents, what="the schema")]()
+    print_result(msgspec.json.format(msgspec.json.encode(chosen)).decode() + "\n")
