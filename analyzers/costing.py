@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from mmprof.analyzers import nesting
-from mmprof.analyzers.costs import Cost, cost_of, element_bytes, parse_call
+from mmprof.analyzers.costs import VIEW_MODEL, Cost, cost_of, element_bytes, element_dtype_of_kernel, parse_call
 from mmprof.analyzers.load import categories as c
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ BOUNDS: Final = ("compute", "memory", "latency", "transfer", "communication", "u
 LATENCY_FACTOR: Final = 10
 _CLIMB_LIMIT: Final = 4
 _MAX: Final = 2**62
+_KEY: Final = ("name", "call", "element")
 _COST: Final = {"flops": pl.Int64, "bytes": pl.Int64, "dtype": pl.String, "model": pl.String}
 
 
@@ -63,7 +64,7 @@ def _with_cost(activities: pl.DataFrame, trace: Trace) -> pl.DataFrame:
     plain = activities.select("row", "kind", "class", "name", "operator", "own_ns", moved=_moved_bytes(activities))
     is_moved = pl.col("kind").is_in([c.MEMCPY, c.MEMSET]) | (pl.col("class") == "communication")
     operator = plain.select(pl.when(~is_moved).then("operator")).to_series()
-    op_row, cost = _operator_costs(trace, operator)
+    op_row, cost = _operator_costs(trace, operator, activities["name"])
     tf32 = pl.col("name").cast(pl.String).str.contains("tf32", literal=True) & (pl.col("dtype") == "float")
     return pl.concat([plain.with_columns(op_row=op_row), cost], how="horizontal").with_columns(
         bytes=pl.when(is_moved).then("moved").otherwise("bytes"),
@@ -87,43 +88,56 @@ def _moved_bytes(activities: pl.DataFrame) -> pl.Series:
     ).to_series()
 
 
-def _operator_costs(trace: Trace, operator: pl.Series) -> tuple[pl.Series, pl.DataFrame]:
-    """For each operator row the innermost one around it (itself included) that has a cost, and that cost."""
-    host = trace.host
-    is_operator = host["kind"] == c.OPERATOR
-    known = _cost_table(trace, operator, is_operator)
-    row, found = operator, pl.Series([None], dtype=pl.UInt32).new_from_index(0, len(operator))
-    for _ in range(_CLIMB_LIMIT):
-        key = pl.DataFrame({"name": host["name"].gather(row), "call": host["call"].gather(row)})
-        has = key.join(known, on=["name", "call"], how="left", maintain_order="left")["model"].is_not_null()
-        found = pl.select(pl.when(found.is_null() & has).then(row).otherwise(found)).to_series()
-        pending = pl.select(pl.when(found.is_null()).then(row)).to_series()
-        if pending.null_count() == len(pending):
-            break
-        row = nesting.climb(host["parent"], host["parent"].gather(pending), is_operator)
-    at = pl.DataFrame({"name": host["name"].gather(found), "call": host["call"].gather(found)})
-    return found, at.join(known, on=["name", "call"], how="left", maintain_order="left").select(*_COST)
+def _operator_costs(trace: Trace, operator: pl.Series, kernel: pl.Series) -> tuple[pl.Series, pl.DataFrame]:
+    """For each operator row the innermost one around it (itself included) that has a cost, and that cost.
+
+    Args:
+        trace: The trace.
+        operator: Operator row of each activity, null without one.
+        kernel: Name of each activity: it tells the element type that lists of tensors do not record.
+    """
+    is_operator = trace.host["kind"] == c.OPERATOR
+    rounds = [_calls_of(trace, operator, kernel)]
+    row = operator
+    for _ in range(_CLIMB_LIMIT - 1):
+        row = nesting.climb(trace.host["parent"], trace.host["parent"].gather(row), is_operator)
+        rounds.append(_calls_of(trace, row, kernel))
+    known = _cost_table(pl.concat(rounds).select(_KEY).unique(maintain_order=True), trace.calls)
+    costed = [r.join(known, on=_KEY, how="left", nulls_equal=True, maintain_order="left") for r in rounds]
+    first = costed[0]
+    for outer in costed[1:]:
+        missing = pl.col("model").is_null()
+        first = first.select(pl.when(missing).then(outer[n]).otherwise(pl.col(n)).alias(n) for n in first.columns)
+    return first.select(pl.when(pl.col("model").is_not_null()).then("at")).to_series(), first.select(*_COST)
 
 
-def _cost_table(trace: Trace, operator: pl.Series, is_operator: pl.Series) -> pl.DataFrame:
-    """The cost of each distinct operator call that can matter: those around activities, and their outer operators."""
-    host, row, seen = trace.host, operator.unique().drop_nulls(), []
-    for _ in range(_CLIMB_LIMIT):
-        seen.append(pl.DataFrame({"name": host["name"].gather(row), "call": host["call"].gather(row)}).unique())
-        row = nesting.climb(host["parent"], host["parent"].gather(row), is_operator).unique().drop_nulls()
-    distinct = pl.concat(seen).unique().filter(pl.col("call") > 0)
-    described = distinct.join(trace.calls, on="call", how="left", maintain_order="left")
+def _calls_of(trace: Trace, row: pl.Series, kernel: pl.Series) -> pl.DataFrame:
+    """What decides the cost of host rows: operator, arguments, and the kernel's element type where lists need it."""
+    call = trace.host["call"].gather(row)
+    listed = trace.calls["types"].str.contains("TensorList", literal=True).gather(call)
+    elements = {n: element_dtype_of_kernel(n) for n in kernel.filter(listed).unique().cast(pl.String).to_list()}
+    element = kernel.cast(pl.String).replace_strict(elements, default="", return_dtype=pl.String) if elements else ""
+    frame = pl.DataFrame({"at": row, "name": trace.host["name"].gather(row), "call": call, "listed": listed})
+    return frame.with_columns(element=pl.when("listed").then(element if elements else pl.lit("")).otherwise(pl.lit(""))).drop("listed")
+
+
+def _cost_table(distinct: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
+    described = distinct.filter(pl.col("call") > 0).join(calls, on="call", how="left", maintain_order="left")
     found = [_cost(row) for row in described.iter_rows(named=True)]
     rows = [(k.flops, k.bytes, k.dtype, k.model) if k else (None,) * 4 for k in found]
-    table = pl.concat([distinct, pl.DataFrame(rows, schema=_COST, orient="row")], how="horizontal")
+    table = pl.concat([described.select(_KEY), pl.DataFrame(rows, schema=_COST, orient="row")], how="horizontal")
     return table.filter(pl.col("model").is_not_null())
 
 
 def _cost(call: dict[str, str]) -> Cost | None:
     extra = {k: call[k] for k in ("kernel_backend", "kernel_kwargs") if call[k]}
+    if call["element"]:
+        extra["element_dtype"] = call["element"]
     parsed = parse_call(call["name"], call["dims"], call["types"], call["strides"], call["concrete"], extra=extra)
     cost = cost_of(parsed)
-    return cost if cost is not None and 0 <= cost.flops < _MAX and 0 <= cost.bytes < _MAX else None
+    if cost is None or cost.model == VIEW_MODEL or not (0 <= cost.flops < _MAX and 0 <= cost.bytes < _MAX):
+        return None
+    return cost
 
 
 def _limits(costed: pl.DataFrame, spec: DeviceSpec | None) -> pl.DataFrame:

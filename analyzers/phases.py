@@ -50,8 +50,13 @@ _SGLANG_MODES: Final = {
     "draft_extend_v2": "draft",
     "idle": "",
 }
-_OTHER_ENGINES: Final = {"diffusion": re.compile(r"execute_diffusion_\d.*"), "capture": re.compile(r"capture_\d+_.*")}
-_TRAINING: Final = re.compile(r"(?:## )?(?P<phase>forward|backward|optimizer)(?: ##)?", re.IGNORECASE)
+_OTHER_ENGINES: Final = {
+    "diffusion": re.compile(r"execute_diffusion_\d.*"),
+    "capture": re.compile(r"capture_\d+_.*"),
+}
+_TRAINING: Final = re.compile(
+    r"(?:## )?(?P<phase>forward|backward|optimizer)(?: ##)?", re.IGNORECASE
+)
 _STEP: Final = re.compile(r"ProfilerStep#(?P<number>\d{1,18})")
 # The shapes of a token embedding: [vocabulary, width], [sequences, tokens].
 _LOOKED_UP: Final = r"^\[\[\d+, *\d+\], *\[\d+, *(\d+)\]"
@@ -70,23 +75,25 @@ def phase_spans(trace: Trace) -> pl.DataFrame:
     `index` is the number in the annotation's name where all instances of a phase have different ones, else the
     position among them, from 0; it is null for a span that only groups instances of its phase. Spans may nest.
     """
-    named = annotations(trace)
+    named = host_annotations(trace)
     for source in _SOURCES:
         found = source(trace, named).filter(pl.col("end_ns") > pl.col("start_ns"))
         if found.height:
             return _indexed(SpanTree.of(found))
-    return pl.DataFrame(schema={"phase": pl.String, "index": pl.Int64, "start_ns": pl.Int64, "end_ns": pl.Int64})
+    return pl.DataFrame(
+        schema={"phase": pl.String, "index": pl.Int64, "start_ns": pl.Int64, "end_ns": pl.Int64}
+    )
 
 
 def steps(trace: Trace) -> pl.DataFrame:
     """The `ProfilerStep#N` spans by start: name, index (N), start_ns, end_ns as recorded."""
-    spans = annotations(trace).filter(pl.col("name").str.starts_with("ProfilerStep#"))
-    return spans.with_columns(index=pl.col("name").str.extract(r"#(\d{1,18})$").cast(pl.Int64)).select(
-        "name", "index", "start_ns", "end_ns"
-    )
+    spans = host_annotations(trace).filter(pl.col("name").str.starts_with("ProfilerStep#"))
+    return spans.with_columns(
+        index=pl.col("name").str.extract(r"#(\d{1,18})$").cast(pl.Int64)
+    ).select("name", "index", "start_ns", "end_ns")
 
 
-def annotations(trace: Trace) -> pl.DataFrame:
+def host_annotations(trace: Trace) -> pl.DataFrame:
     """Annotations by start: name (text), start_ns, end_ns as recorded.
 
     An annotation is opened and closed by different calls, so it may cross the Python frames around it: its nested end
@@ -102,13 +109,17 @@ def inference_phase(name: str) -> PhaseName:
     """The phase that an annotation of a tracer or an inference engine names."""
     if match := _MARKED.fullmatch(name) or _WORD.fullmatch(name):
         numbers = match.groupdict()
-        return PhaseName(match["phase"].lower(), _number(numbers.get("number") or numbers.get("index")))
+        return PhaseName(
+            match["phase"].lower(), _number(numbers.get("number") or numbers.get("index"))
+        )
     if match := _VLLM.fullmatch(name):
         return PhaseName(_of_requests(int(match["context"]), int(match["generation"])))
     if match := _SGLANG.fullmatch(name):
         mode = match["mode"].lower()
         return PhaseName(_SGLANG_MODES.get(mode, mode))
-    return PhaseName(next((phase for phase, form in _OTHER_ENGINES.items() if form.fullmatch(name)), ""))
+    return PhaseName(
+        next((phase for phase, form in _OTHER_ENGINES.items() if form.fullmatch(name)), "")
+    )
 
 
 def training_phase(name: str) -> PhaseName:
@@ -132,7 +143,9 @@ def _number(text: str | None) -> int | None:
     return int(text) if text else None
 
 
-def _annotated(name_of: Callable[[str], PhaseName]) -> Callable[[Trace, pl.DataFrame], pl.DataFrame]:
+def _annotated(
+    name_of: Callable[[str], PhaseName],
+) -> Callable[[Trace, pl.DataFrame], pl.DataFrame]:
     """Spans of the annotations that name a phase; each distinct name is read once."""
 
     def spans(_: Trace, named: pl.DataFrame) -> pl.DataFrame:
@@ -149,29 +162,39 @@ def _repeated(trace: Trace, _: pl.DataFrame) -> pl.DataFrame:
     host = trace.host
     lookups = host.filter((pl.col("kind") == c.OPERATOR) & (pl.col("name") == "aten::embedding"))
     dims = trace.calls["dims"].gather(lookups["call"])
-    read = lookups.select("thread", "start_ns", tokens=dims.str.extract(_LOOKED_UP).cast(pl.Int64)).drop_nulls()
+    read = lookups.select(
+        "thread", "start_ns", tokens=dims.str.extract(_LOOKED_UP).cast(pl.Int64)
+    ).drop_nulls()
     if read.is_empty():
         return pl.DataFrame(schema=_SPANS)
     calls = _outermost_modules(host)
     first = (
         read.sort("start_ns")
-        .join_asof(calls, left_on="start_ns", right_on="opened_ns", by="thread", check_sortedness=False)
+        .join_asof(
+            calls, left_on="start_ns", right_on="opened_ns", by="thread", check_sortedness=False
+        )
         .filter(pl.col("start_ns") < pl.col("end_ns"))
         .unique("row", keep="first", maintain_order=True)
     )
     both = (pl.col("tokens") == 1).any().over("name") & (pl.col("tokens") > 1).any().over("name")
     phase = pl.when(pl.col("tokens") == 1).then(pl.lit("decode")).otherwise(pl.lit("prefill"))
     number = pl.lit(None, pl.Int64)
-    return first.filter(both).select(phase=phase, number=number, start_ns="opened_ns", end_ns="end_ns")
+    return first.filter(both).select(
+        phase=phase, number=number, start_ns="opened_ns", end_ns="end_ns"
+    )
 
 
 def _outermost_modules(host: pl.DataFrame) -> pl.DataFrame:
     names = host.schema["name"].categories  # type: ignore[attr-defined]
-    is_module = names.str.starts_with(MODULE_PREFIX).gather(host["name"].to_physical()) & (host["kind"] == c.PYTHON)
+    is_module = names.str.starts_with(MODULE_PREFIX).gather(host["name"].to_physical()) & (
+        host["kind"] == c.PYTHON
+    )
     modules = host.filter(is_module)
     around = nesting.climb(host["parent"], modules["parent"], is_module)
     outermost = modules.filter(around.is_null())
-    return outermost.select("row", "thread", "name", "end_ns", opened_ns="start_ns").sort("opened_ns")
+    return outermost.select("row", "thread", "name", "end_ns", opened_ns="start_ns").sort(
+        "opened_ns"
+    )
 
 
 _SOURCES: Final = (
@@ -199,7 +222,9 @@ class SpanTree:
     @classmethod
     def of(cls, spans: pl.DataFrame) -> SpanTree:
         """The tree of spans with `start_ns` and `end_ns`, none of them empty; of crossing spans the later is inner."""
-        ordered = spans.sort("start_ns", "end_ns", descending=[False, True], maintain_order=True).with_row_index("row")
+        ordered = spans.sort(
+            "start_ns", "end_ns", descending=[False, True], maintain_order=True
+        ).with_row_index("row")
         parents: list[int | None] = []
         changes: list[tuple[int, int | None]] = []
         opened: list[tuple[int, int]] = []
@@ -230,7 +255,9 @@ class SpanTree:
             around_left, around_right = parent.gather(pair["left"]), parent.gather(pair["right"])
             pair = pair.select(
                 left=pl.when(pl.col("left") > pl.col("right")).then(around_left).otherwise("left"),
-                right=pl.when(pl.col("right") > pl.col("left")).then(around_right).otherwise("right"),
+                right=pl.when(pl.col("right") > pl.col("left"))
+                .then(around_right)
+                .otherwise("right"),
             )
         return pair.select(pl.when(pl.col("left") == pl.col("right")).then("left")).to_series()
 
@@ -252,7 +279,9 @@ def _indexed(tree: SpanTree) -> pl.DataFrame:
     numbered = (instance.null_count() == 0) & (instance.n_unique() == instance.len())
     position = (~pl.col("group")).cum_sum().cast(pl.Int64) - 1
     index = pl.when(numbered.over("phase")).then("number").otherwise(position.over("phase"))
-    return spans.select("phase", pl.when(~pl.col("group")).then(index).alias("index"), "start_ns", "end_ns")
+    return spans.select(
+        "phase", pl.when(~pl.col("group")).then(index).alias("index"), "start_ns", "end_ns"
+    )
 
 
 def _groups(spans: pl.DataFrame) -> pl.Series:

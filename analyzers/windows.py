@@ -22,7 +22,7 @@ import polars as pl
 from mmprof.analyzers import intervals
 from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.load import categories as c
-from mmprof.analyzers.phases import annotations, phase_spans
+from mmprof.analyzers.phases import host_annotations, phase_spans
 
 if TYPE_CHECKING:
     from mmprof.analyzers.trace import Trace
@@ -41,7 +41,7 @@ def window_spans(trace: Trace, text: str) -> pl.DataFrame:
     Raises:
         MmprofError: Nothing matches (MM-E020), or a time range is malformed (MM-E021).
     """
-    named = annotations(trace)
+    named = host_annotations(trace)
     for spans in (_exactly(named, text), _of_phase(trace, text), _beginning_with(named, text)):
         if spans.height:
             return intervals.merge(spans)
@@ -71,7 +71,9 @@ def _of_phase(trace: Trace, text: str) -> pl.DataFrame:
     found = spans.filter(pl.col("phase") == text)
     if found.height or (match := _INSTANCE.fullmatch(text)) is None:
         return found
-    return spans.filter((pl.col("phase") == match["phase"]) & (pl.col("index") == int(match["index"])))
+    return spans.filter(
+        (pl.col("phase") == match["phase"]) & (pl.col("index") == int(match["index"]))
+    )
 
 
 def _range(trace: Trace, text: str) -> pl.DataFrame:
@@ -85,7 +87,9 @@ def _range(trace: Trace, text: str) -> pl.DataFrame:
     start = first if low is None else origin + low
     end = last if high is None else origin + high
     if start >= last:
-        raise _malformed(text, f"the trace ends {last - origin} ns after its first activity was launched")
+        raise _malformed(
+            text, f"the trace ends {last - origin} ns after its first activity was launched"
+        )
     return pl.DataFrame({"start_ns": [start], "end_ns": [end]}, schema=intervals.SCHEMA)
 
 
@@ -129,12 +133,16 @@ def _nothing_matches(trace: Trace, named: pl.DataFrame, text: str) -> MmprofErro
         "MM-E020",
         f"no phase or annotation is named {text!r}, or begins so",
         found=shown or "no phase and no annotation in the trace",
-        hint=f"did you mean {close[0]!r}?" if close else "a name from the list, or a time range such as 10ms..25ms",
+        hint=f"did you mean {close[0]!r}?"
+        if close
+        else "a name from the list, or a time range such as 10ms..25ms",
     )
 
 
 def _by_time(named: pl.DataFrame) -> list[str]:
     """Distinct names, the one with the most time first."""
     length = (pl.col("end_ns") - pl.col("start_ns")).sum()
-    sums = named.group_by("name").agg(length=length).sort("length", "name", descending=[True, False])
+    sums = (
+        named.group_by("name").agg(length=length).sort("length", "name", descending=[True, False])
+    )
     return sums["name"].to_list()

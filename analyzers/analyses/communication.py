@@ -25,7 +25,9 @@ COMMUNICATION: Final = "communication"
 
 _NO_COMPUTATION: Final = (COMMUNICATION, "memcpy", "memset")
 # Lower case without "_": the names that torch ("allreduce", "_allgather_base"), NCCL ("AllReduce") and operators use.
-_CUSTOM: Final = r"crossdevicereduce|oneshot|twoshot|multimem|quickreduce|lamport|customallreduce|customar"
+_CUSTOM: Final = (
+    r"crossdevicereduce|oneshot|twoshot|multimem|quickreduce|lamport|customallreduce|customar"
+)
 _COLLECTIVES: Final = {
     "all_reduce": r"allreduce",
     "reduce_scatter": r"reducescatter",
@@ -109,7 +111,16 @@ class Communication(Struct, frozen=True):
         "collectives",
         "Communication",
         "collective",
-        ("element_type", "group_size", "count", "bytes", "time_ns", "exposed_ns", "algbw_gb_s", "busbw_gb_s"),
+        (
+            "element_type",
+            "group_size",
+            "count",
+            "bytes",
+            "time_ns",
+            "exposed_ns",
+            "algbw_gb_s",
+            "busbw_gb_s",
+        ),
         by="collective",
     ),
 )
@@ -120,9 +131,14 @@ def communication(view: View) -> Communication:
         return Communication()
     computation = intervals.merge(view.activities.filter(~pl.col("class").is_in(_NO_COMPUTATION)))
     communicating = intervals.merge(kernels)
-    total, hidden = intervals.length(communicating), intervals.overlap_length(communicating, computation)
+    total, hidden = (
+        intervals.length(communicating),
+        intervals.overlap_length(communicating, computation),
+    )
     rows = _with_bandwidth(_summed(_named(kernels, view), computation))
-    return Communication(total, total - hidden, hidden, [CollectiveRow(*row) for row in rows.iter_rows()])
+    return Communication(
+        total, total - hidden, hidden, [CollectiveRow(*row) for row in rows.iter_rows()]
+    )
 
 
 def _named(kernels: pl.DataFrame, view: View) -> pl.DataFrame:
@@ -131,7 +147,10 @@ def _named(kernels: pl.DataFrame, view: View) -> pl.DataFrame:
     told = kernels.with_columns(pl.col("name").cast(pl.String), *missing)
     keys = ["collective", "name", "path"]
     distinct = told.select(keys).unique(maintain_order=True)
-    names = [_collective(said or "", name, view.lineage.paths[path]) for said, name, path in distinct.iter_rows()]
+    names = [
+        _collective(said or "", name, view.lineage.paths[path])
+        for said, name, path in distinct.iter_rows()
+    ]
     decided = distinct.with_columns(pl.Series("of", names, dtype=pl.String))
     return told.join(decided, on=keys, nulls_equal=True, maintain_order="left")
 
@@ -164,11 +183,15 @@ def _summed(kernels: pl.DataFrame, computation: pl.DataFrame) -> pl.DataFrame:
     size = pl.col("element_type").replace_strict(sizes, default=None, return_dtype=pl.Int64)
     elements = pl.max_horizontal("in_elements", "out_elements")
     keys = [pl.col("of"), pl.col("element_type").fill_null(""), pl.col("group_size").fill_null(0)]
-    return kernels.with_columns(hidden=hidden).group_by(keys).agg(
-        count=pl.len().cast(pl.Int64),
-        bytes=(elements * size).sum(),
-        time_ns=pl.col("dur_ns").sum(),
-        exposed_ns=(pl.col("dur_ns") - pl.col("hidden")).sum(),
+    return (
+        kernels.with_columns(hidden=hidden)
+        .group_by(keys)
+        .agg(
+            count=pl.len().cast(pl.Int64),
+            bytes=(elements * size).sum(),
+            time_ns=pl.col("dur_ns").sum(),
+            exposed_ns=(pl.col("dur_ns") - pl.col("hidden")).sum(),
+        )
     )
 
 
@@ -178,8 +201,20 @@ def _with_bandwidth(sums: pl.DataFrame) -> pl.DataFrame:
     weight = pl.col("of").replace_strict(_BUS_FACTOR, default=None, return_dtype=pl.Int64)
     ranks = pl.col("group_size")
     factor = pl.when(weight == 0).then(1.0).when(ranks > 0).then(weight * (ranks - 1) / ranks)
-    rows = sums.with_columns(algbw_gb_s=algorithm).with_columns(busbw_gb_s=pl.col("algbw_gb_s") * factor)
-    ordered = rows.sort("time_ns", "of", "element_type", "group_size", descending=[True, False, False, False])
+    rows = sums.with_columns(algbw_gb_s=algorithm).with_columns(
+        busbw_gb_s=pl.col("algbw_gb_s") * factor
+    )
+    ordered = rows.sort(
+        "time_ns", "of", "element_type", "group_size", descending=[True, False, False, False]
+    )
     return ordered.select(
-        "of", "element_type", "group_size", "count", "bytes", "time_ns", "exposed_ns", "algbw_gb_s", "busbw_gb_s"
+        "of",
+        "element_type",
+        "group_size",
+        "count",
+        "bytes",
+        "time_ns",
+        "exposed_ns",
+        "algbw_gb_s",
+        "busbw_gb_s",
     )

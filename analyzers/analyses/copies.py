@@ -65,7 +65,16 @@ class Copies(Struct, frozen=True):
         "copies",
         "Copies and fills",
         "direction",
-        ("memory", "count", "bytes", "time_ns", "own_ns", "gbytes_per_s", "blocking", "host_blocked_ns"),
+        (
+            "memory",
+            "count",
+            "bytes",
+            "time_ns",
+            "own_ns",
+            "gbytes_per_s",
+            "blocking",
+            "host_blocked_ns",
+        ),
         by="copy",
         share_of="busy_ns",
     ),
@@ -87,13 +96,19 @@ def _described(moved: pl.DataFrame) -> pl.DataFrame:
     source = _side(name, 1)
     target = _side(name, 2)
     pair = pl.concat_str(source, pl.lit("to"), target).fill_null("unknown")
-    memory = pl.when(source == "H").then(name.str.extract(_MEMORIES, 1)).otherwise(name.str.extract(_MEMORIES, 2))
+    memory = (
+        pl.when(source == "H")
+        .then(name.str.extract(_MEMORIES, 1))
+        .otherwise(name.str.extract(_MEMORIES, 2))
+    )
     kind = memory.str.to_lowercase().str.extract(rf"^({'|'.join(_HOST_MEMORIES)})")
     with_host = (source == "H") | (target == "H") | pair.eq("unknown")
     copy = pl.col("kind") == c.MEMCPY
     return distinct.with_columns(
         direction=pl.when(copy).then(pair).otherwise(pl.lit(c.MEMSET)),
-        memory=pl.when(copy & with_host).then(kind.fill_null("unknown")).otherwise(pl.lit("device")),
+        memory=pl.when(copy & with_host)
+        .then(kind.fill_null("unknown"))
+        .otherwise(pl.lit("device")),
     )
 
 
@@ -116,8 +131,18 @@ def _summed(named: pl.DataFrame, blocking_launches: pl.Series) -> pl.DataFrame:
         blocking=blocking.fill_null(value=False).sum().cast(pl.Int64),
         host_blocked_ns=call.filter(blocking & pl.col("launch").is_first_distinct()).sum(),
     )
-    rate = pl.when((pl.col("bytes") > 0) & (pl.col("time_ns") > 0)).then(pl.col("bytes") / pl.col("time_ns"))
+    rate = pl.when((pl.col("bytes") > 0) & (pl.col("time_ns") > 0)).then(
+        pl.col("bytes") / pl.col("time_ns")
+    )
     ordered = sums.sort("time_ns", "direction", "memory", descending=[True, False, False])
     return ordered.select(
-        "direction", "memory", "count", "bytes", "time_ns", "own_ns", rate.alias("rate"), "blocking", "host_blocked_ns"
+        "direction",
+        "memory",
+        "count",
+        "bytes",
+        "time_ns",
+        "own_ns",
+        rate.alias("rate"),
+        "blocking",
+        "host_blocked_ns",
     )

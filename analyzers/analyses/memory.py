@@ -22,7 +22,16 @@ LARGEST_OPERATORS: Final = 20
 
 _CPU: Final = 0
 # c10/core/DeviceType.h
-_DEVICE_TYPES: Final = {_CPU: "cpu", 1: "cuda", 6: "hip", 12: "xpu", 13: "mps", 15: "hpu", 19: "mtia", 20: "privateuse1"}
+_DEVICE_TYPES: Final = {
+    _CPU: "cpu",
+    1: "cuda",
+    6: "hip",
+    12: "xpu",
+    13: "mps",
+    15: "hpu",
+    19: "mtia",
+    20: "privateuse1",
+}
 _PLACE: Final = ("device_type", "device")
 
 
@@ -96,7 +105,16 @@ class Memory(Struct, frozen=True):
         "memory",
         "Memory",
         "device_type",
-        ("device_index", "peak_bytes", "first_bytes", "last_bytes", "growth_bytes", "allocations", "frees", "allocated_bytes"),
+        (
+            "device_index",
+            "peak_bytes",
+            "first_bytes",
+            "last_bytes",
+            "growth_bytes",
+            "allocations",
+            "frees",
+            "allocated_bytes",
+        ),
         by="memory",
     ),
     Table(
@@ -113,28 +131,41 @@ def memory(view: View) -> Memory:
     if events.is_empty():
         return Memory()
     places = [_place(part) for part in events.partition_by(_PLACE, maintain_order=True)]
-    places.sort(key=lambda row: (row.device_type == _DEVICE_TYPES[_CPU], row.device_type, row.device_index))
-    return Memory(memory_recorded=True, memory=places, memory_operators=_by_operator(events, view.trace.host))
+    places.sort(
+        key=lambda row: (row.device_type == _DEVICE_TYPES[_CPU], row.device_type, row.device_index)
+    )
+    return Memory(
+        memory_recorded=True, memory=places, memory_operators=_by_operator(events, view.trace.host)
+    )
 
 
 def _events(view: View) -> pl.DataFrame:
     """Memory events of the view's device, and of the host with the first view, by time.
 
     Memory events name a device as torch numbers it, activities as the driver does: they differ where some devices are
-    hidden from the process. So all device memory is that of the view's device where the trace has activities of one.
+    hidden from the process. So all device memory is the view's where the trace has activities of one device or none.
     """
     trace, used = view.trace, view.trace.activities["device"]
     on_host = pl.col("device_type") == _CPU
-    here = ~on_host if used.n_unique() == 1 else ~on_host & (pl.col("device") == view.device)
+    here = ~on_host if used.n_unique() <= 1 else ~on_host & (pl.col("device") == view.device)
     if view.is_host or view.device == used.min():
         here = here | on_host
-    events = trace.memory.filter(here & pl.col("bytes").is_not_null()).sort("start_ns", maintain_order=True)
-    return events if view.spans is None else events.filter(inside(view.spans.sort("start_ns"), events["start_ns"]))
+    events = trace.memory.filter(here & pl.col("bytes").is_not_null()).sort(
+        "start_ns", maintain_order=True
+    )
+    return (
+        events
+        if view.spans is None
+        else events.filter(inside(view.spans.sort("start_ns"), events["start_ns"]))
+    )
 
 
 def _place(events: pl.DataFrame) -> MemoryRow:
     recorded = events["total_allocated"].null_count() == 0
-    moved, total = events["bytes"], events["total_allocated"] if recorded else events["bytes"].cum_sum()
+    moved, total = (
+        events["bytes"],
+        events["total_allocated"] if recorded else events["bytes"].cum_sum(),
+    )
     first, last = int(total[0] - moved[0]), int(total[-1])
     peak = max(first, int(total.max()))  # type: ignore[arg-type]
     at = events["start_ns"].filter(total == peak)
@@ -173,20 +204,24 @@ def _by_operator(events: pl.DataFrame, host: pl.DataFrame) -> list[MemoryOperato
         .head(LARGEST_OPERATORS)
     )
     return [
-        MemoryOperatorRow(operator, _device_type(number), *numbers) for operator, number, *numbers in sums.iter_rows()
+        MemoryOperatorRow(operator, _device_type(number), *numbers)
+        for operator, number, *numbers in sums.iter_rows()
     ]
 
 
 def _with_operator(events: pl.DataFrame, host: pl.DataFrame) -> pl.DataFrame:
     """Events of one thread with the name of the innermost operator around each, empty for none."""
     on_thread = (pl.col("kind") == c.OPERATOR) & (pl.col("thread") == events["thread"][0])
-    operators = host.select("kind", "thread", "name", "start_ns", "end_ns").filter(on_thread)
+    lasts = pl.col("end_ns") > pl.col("start_ns")
+    operators = host.select("kind", "thread", "name", "start_ns", "end_ns").filter(
+        on_thread & lasts
+    )
     row = _innermost(operators["start_ns"], operators["end_ns"], events["start_ns"])
     return events.with_columns(operator=operators["name"].gather(row).cast(pl.String).fill_null(""))
 
 
 def _innermost(starts: pl.Series, ends: pl.Series, times: pl.Series) -> pl.Series:
-    """For each time, the position of the innermost of properly nested, ordered spans around it; null for none.
+    """For each time, the position of the innermost of properly nested, ordered spans around it; null for none. No span is empty.
 
     A span's depth is the number of spans opened before it less those closed by then. The innermost around a time is the
     last one opened by then whose depth is the number of open spans less one.

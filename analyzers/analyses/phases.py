@@ -101,9 +101,15 @@ class _Launches:
         """The launches of a view; an activity without a launch counts from its own start."""
         launched = pl.col("launch_start_ns").fill_null(pl.col("start_ns"))
         row = pl.int_range(pl.len())
-        ended_last = pl.when(pl.col("end_ns") == pl.col("end_ns").cum_max()).then(row).forward_fill()
-        activities = view.activities.select("start_ns", "class", "own_ns", launched_ns=launched, ended_last=ended_last)
-        after = activities["start_ns"].search_sorted(view.gaps["end_ns"], side="left").cast(pl.Int64)
+        ended_last = (
+            pl.when(pl.col("end_ns") == pl.col("end_ns").cum_max()).then(row).forward_fill()
+        )
+        activities = view.activities.select(
+            "start_ns", "class", "own_ns", launched_ns=launched, ended_last=ended_last
+        )
+        after = (
+            activities["start_ns"].search_sorted(view.gaps["end_ns"], side="left").cast(pl.Int64)
+        )
         before = activities["ended_last"].gather(after - 1)
         length = pl.col("end_ns") - pl.col("start_ns")
         return cls(activities, view.gaps.select(idle_ns=length, before=before, after=after))
@@ -116,7 +122,9 @@ class _Launches:
         spans = tree.containing(self.activities["launched_ns"])
         around = tree.common(spans.gather(self.gaps["before"]), spans.gather(self.gaps["after"]))
         by_class = self.activities.select("class", "own_ns", span=spans).group_by("span", "class")
-        idle = self.gaps.select("idle_ns", span=around).group_by("span").agg(pl.col("idle_ns").sum())
+        idle = (
+            self.gaps.select("idle_ns", span=around).group_by("span").agg(pl.col("idle_ns").sum())
+        )
         return by_class.agg(busy_ns=pl.col("own_ns").sum()), idle
 
 
@@ -146,7 +154,9 @@ def phases(view: View) -> Phases:
 def _phase_rows(trace: Trace, launches: _Launches) -> list[PhaseRow]:
     tree = SpanTree.of(phase_spans(trace))
     by_class, idle = launches.measured(tree)
-    shares = _class_shares(by_class.join(tree.spans.select("phase", span="row"), on="span", how="left"))
+    shares = _class_shares(
+        by_class.join(tree.spans.select("phase", span="row"), on="span", how="left")
+    )
     summed = _by_phase(_per_span(by_class, idle), tree)
     return [PhaseRow(*row, class_shares=shares.get(row[0], {})) for row in summed.iter_rows()]
 
@@ -155,7 +165,9 @@ def _per_span(busy: pl.DataFrame, idle: pl.DataFrame) -> pl.DataFrame:
     """Per span that launched an activity or has idle time, without what is in inner spans: time_ns, idle_ns, busy_ns."""
     sums = busy.group_by("span").agg(pl.col("busy_ns").sum(), launched=pl.lit(value=True))
     both = sums.join(idle, on="span", how="full", coalesce=True, nulls_equal=True)
-    filled = both.with_columns(pl.col("busy_ns", "idle_ns").fill_null(0), pl.col("launched").fill_null(value=False))
+    filled = both.with_columns(
+        pl.col("busy_ns", "idle_ns").fill_null(0), pl.col("launched").fill_null(value=False)
+    )
     return filled.with_columns(time_ns=pl.col("busy_ns") + pl.col("idle_ns"))
 
 
@@ -170,8 +182,12 @@ def _by_phase(measured: pl.DataFrame, tree: SpanTree) -> pl.DataFrame:
         busy_ns=pl.col("busy_ns").sum(),
         median_ns=pl.col("time_ns").filter(instance).median().fill_null(0).round().cast(pl.Int64),
     )
-    share = pl.when(pl.col("time_ns") > 0).then(pl.col("idle_ns") / pl.col("time_ns")).otherwise(0.0)
-    return sums.sort(pl.col("phase") == OTHER, "time_ns", "phase", descending=[False, True, False]).select(
+    share = (
+        pl.when(pl.col("time_ns") > 0).then(pl.col("idle_ns") / pl.col("time_ns")).otherwise(0.0)
+    )
+    return sums.sort(
+        pl.col("phase") == OTHER, "time_ns", "phase", descending=[False, True, False]
+    ).select(
         "phase", "count", "time_ns", "idle_ns", "busy_ns", share.alias("idle_share"), "median_ns"
     )
 
@@ -193,7 +209,9 @@ def _step_rows(trace: Trace, launches: _Launches) -> list[StepRow]:
         return []
     tree = SpanTree.of(found)
     measured = _per_span(*launches.measured(tree))
-    rows = tree.spans.join(measured, left_on="row", right_on="span", how="left", maintain_order="left").select(
+    rows = tree.spans.join(
+        measured, left_on="row", right_on="span", how="left", maintain_order="left"
+    ).select(
         "name",
         "start_ns",
         pl.col("time_ns", "idle_ns", "busy_ns").fill_null(0),
@@ -205,8 +223,12 @@ def _step_rows(trace: Trace, launches: _Launches) -> list[StepRow]:
 
 def _holds_sync(trace: Trace) -> pl.Expr:
     """Whether the trace's first or last call is a device synchronisation that starts in the span."""
-    calls = trace.host.select("kind", "name", "start_ns").filter(pl.col("kind").is_in(c.LAUNCH_KINDS))
-    edges = calls.filter(pl.col("start_ns").is_in([calls["start_ns"].min(), calls["start_ns"].max()]))
+    calls = trace.host.select("kind", "name", "start_ns").filter(
+        pl.col("kind").is_in(c.LAUNCH_KINDS)
+    )
+    edges = calls.filter(
+        pl.col("start_ns").is_in([calls["start_ns"].min(), calls["start_ns"].max()])
+    )
     syncs = edges.filter(pl.col("name").cast(pl.String).is_in(_DEVICE_SYNC))["start_ns"]
     return pl.any_horizontal(
         pl.lit(value=False), *((pl.col("start_ns") <= at) & (pl.col("end_ns") > at) for at in syncs)

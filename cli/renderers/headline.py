@@ -19,10 +19,9 @@ HOST_DEVICE: Final = -1
 _BOUND_BY: Final = {
     "compute": "is compute-bound",
     "memory": "is memory-bound",
-    "latency": "is latency-bound (too little work a kernel)",
+    "latency": "is latency-bound (too little work per kernel)",
 }
 _TELLING_SHARE: Final = 0.10
-_WORTH_DOING: Final = 1.01
 
 
 def headline(device: DeviceReport) -> str:
@@ -57,9 +56,9 @@ def top_steps(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def first_step(findings: Sequence[Finding]) -> str:
-    """The finding that can gain most, as an instruction; empty if nothing is worth doing."""
+    """The finding that can gain most, as an instruction; empty if only little can be gained."""
     best = next(iter(top_steps(findings)), None)
-    if best is None or best.gain.high < _WORTH_DOING:
+    if best is None or best.severity == "low":
         return ""
     what = best.lever.replace("_", " ") or label(best.title, NAME_COLUMNS)
     return f"First try {what} ({best.code}): at most {units.factor(best.gain.high)}."

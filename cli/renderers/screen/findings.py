@@ -29,7 +29,7 @@ def findings(device: DeviceReport, canvas: Canvas) -> RenderableType:
     """Severity, code, what was found, the lever, its gain at most, and where."""
     ordered = top_steps(device.findings)
     if not ordered:
-        return heading("Do next", "nothing stands out: no rule found anything")
+        return heading("Do next", "no rule found anything that can be gained")
     more = len(ordered) - MOST_FINDINGS
     rest = f"{more} more: --format markdown" if more > 0 else ""
     shown = [line for finding in ordered[:MOST_FINDINGS] for line in _lines(finding, canvas)]
@@ -52,7 +52,6 @@ def _lines(finding: Finding, canvas: Canvas) -> list[Text]:
 
 
 def _advice(finding: Finding, canvas: Canvas) -> str:
-    said = [f"lever {finding.lever}" if finding.lever else "no lever"]
-    said += [f"expected {units.factor(finding.gain.expected)}"] if finding.gain.expected > 1 else []
-    said += [f"at {finding.evidence.where}"] if finding.evidence.where else []
-    return label(", ".join(said), canvas.width - _INDENT, ellipsis=canvas.ellipsis)
+    lever = f"lever {finding.lever}" if finding.lever else "no lever"
+    where = f", at {finding.evidence.where}" if finding.evidence.where else ""
+    return label(lever + where, canvas.width - _INDENT, ellipsis=canvas.ellipsis)

@@ -58,7 +58,8 @@ def _inputs(report: Report, shown: DeviceReport, canvas: Canvas) -> str:
     more = f" and {len(report.inputs) - 1} more" if len(report.inputs) > 1 else ""
     of_window = f", window {report.window}" if report.window else ""
     rest = f"{more}: {units.count(events)} events{of_window}; {place_of(shown)}"
-    path = label(PurePath(first.path).name or first.path, canvas.width // 2, ellipsis=canvas.ellipsis)
+    room = max(canvas.width - len(rest), canvas.width // 2)
+    path = label(PurePath(first.path).name or first.path, room, ellipsis=canvas.ellipsis)
     return label(f"{path}{rest}", canvas.width, ellipsis=canvas.ellipsis)
 
 

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 SIDE_BY_SIDE_COLUMNS: Final = 76
 _MODELLED: Final = ("compute", "memory", "latency")
 _PEAKS_SHOWN: Final = ("bf16", "tf32", "fp32")
-_KINDS: Final = {"kernel": "kernels", "memcpy": "copies", "memset": "fills", "operator": "operators"}
-_BESIDE_THE_WINDOW: Final = {
-    "overlap_ns": "overlapped",
-    "head_ns": "of host before",
-    "tail_ns": "of host after",
+_KINDS: Final = {
+    "kernel": ("kernel", "kernels"),
+    "memcpy": ("copy", "copies"),
+    "memset": ("fill", "fills"),
+    "operator": ("operator", "operators"),
 }
 
 
@@ -40,18 +40,20 @@ def timeline(device: DeviceReport, canvas: Canvas) -> RenderableType:
 
 def _counted(device: DeviceReport) -> str:
     """Activities and streams, and the time that lies outside the window or is covered twice."""
-    kinds = device.value("activities").items()
-    said = [", ".join(f"{units.count(a.count)} {_KINDS.get(k, k)}" for k, a in kinds if a.count)]
-    streams = device.value("streams")
-    said += [f"{streams} stream{'s' * (streams != 1)}"]
-    said += [
-        f"{units.duration(device.value(field))} {what}"
-        for field, what in _BESIDE_THE_WINDOW.items()
-        if device.value(field)
-    ]
-    carried = device.value("carry_in")
+    kinds = [_several(kind, a.count) for kind, a in device.value("activities").items() if a.count]
+    said = [f"{', '.join(kinds)} on {_several('stream', device.value('streams'))}"]
+    around = {"before": device.value("head_ns"), "after": device.value("tail_ns")}
+    host = [f"{units.duration(ns)} {when}" for when, ns in around.items() if ns]
+    said += [f"host {', '.join(host)}"] if host else []
+    overlap_ns, carried = device.value("overlap_ns"), device.value("carry_in")
+    said += [f"{units.duration(overlap_ns)} overlapped"] if overlap_ns else []
     said += [f"{units.count(carried.count)} carried in, not counted"] if carried.count else []
     return "; ".join(said)
+
+
+def _several(kind: str, number: int) -> str:
+    one, many = _KINDS.get(kind, (kind, f"{kind}s"))
+    return f"{units.count(number)} {one if number == 1 else many}"
 
 
 def _parts_tables(
@@ -86,12 +88,12 @@ def bounds(device: DeviceReport, canvas: Canvas) -> RenderableType:
 
 def _roofline(device: DeviceReport) -> list[Text]:
     roofline, busy_ns = device.value("roofline"), device.value("busy_ns")
-    known = f"FLOPs and bytes are known for {units.share(roofline.coverage)} of busy time"
+    known = f"FLOPs and bytes known for {units.share(roofline.coverage)} of busy time"
     if not roofline.source or not roofline.coverage:
         return [Text(known, "dim")]
     modelled = [r for r in device.value("bounds") if r.bound in _MODELLED]
     seconds = sum(r.time_ns for r in modelled) / 1e9
-    reached = f"{known}; the roofline allows {units.share(roofline.roofline_share)} of that time"
+    reached = f"{known}; that work could take {units.share(roofline.roofline_share)} of its time (roofline)"
     return [Text(reached), Text(_achieved(roofline, modelled, seconds), "dim")] if seconds else [Text(reached)]
 
 
@@ -100,7 +102,7 @@ def _achieved(roofline: Any, modelled: Sequence[Any], seconds: float) -> str:
     of_width = f" of {units.rate(width, 'B')} ({units.share_of(moved, width)})" if width else ""
     flops = units.rate(sum(r.flops for r in modelled) / seconds, "FLOP")
     peaks = [f"{roofline.peak_flops[d] / 1e12:.0f} {d}" for d in _PEAKS_SHOWN if d in roofline.peak_flops]
-    return f"achieved {units.rate(moved, 'B')}{of_width}, {flops} of {', '.join(peaks)} (TFLOP/s, dense)"
+    return f"achieved {units.rate(moved, 'B')}{of_width} and {flops} of {', '.join(peaks)}"
 
 
 def operators(device: DeviceReport, canvas: Canvas, top: int) -> RenderableType:
