@@ -22,14 +22,15 @@ def windows(activities: pl.DataFrame) -> pl.DataFrame:
 
 
 def gaps(activities: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
-    """Idle gaps: start_ns, end_ns and `row`, the activity that ends the gap.
+    """Idle gaps: start_ns, end_ns and `row`, the activity that ends the gap; an empty one only where none else does.
 
     Args:
         activities: Selected activities by start, with `row`.
         window: The union in which time counts.
     """
     idle = intervals.subtract(window, intervals.merge(activities))
-    first = activities.filter(pl.col("end_ns") > pl.col("start_ns")).unique("start_ns", keep="first")
+    lasting = activities.filter(pl.col("end_ns") > pl.col("start_ns"))
+    first = pl.concat([lasting, activities]).unique("start_ns", keep="first", maintain_order=True)
     return idle.join(first.select("row", "start_ns"), left_on="end_ns", right_on="start_ns", how="left").sort("start_ns")
 
 

@@ -46,7 +46,7 @@ def analysis_document(report: Report) -> Json:
         "schema": ANALYSIS_SCHEMA,
         "window": report.window,
         "inputs": [_input_entry(facts) for facts in report.inputs],
-        "notes": msgspec.to_builtins(report.notes),
+        "notes": [msgspec.to_builtins(n) for n in report.notes],
         "devices": [_device_entry(device) for device in report.devices],
         **{name: _rows(report.devices, analysis, name) for analysis, name in _row_lists()},
         "findings": [msgspec.to_builtins(f) for f in _findings(report.devices)],

@@ -86,16 +86,16 @@ def _waits_for_stream(activities: pl.DataFrame, host: HostWork) -> pl.Series:
     """Activities with a stream wait on their stream between the previous launch to it and their own."""
     waits = host.trace.syncs.filter(pl.col("wait_on_stream").is_not_null() & (pl.col("stream") >= 0))
     empty = pl.Series("row", [], dtype=pl.UInt32)
-    if waits.is_empty():
+    if waits.is_empty() or "device" not in activities.columns:  # operators of the host wait for no stream
         return empty
     calls = host.trace.host.filter(pl.col("correlation").is_not_null()).select("correlation", asked_ns="start_ns")
-    asked = waits.join(calls, on="correlation", how="inner").select("stream", "asked_ns").sort("asked_ns")
-    launches = activities.filter(pl.col("launch").is_not_null()).select("row", "stream", "launch_start_ns")
+    asked = waits.join(calls, on="correlation", how="inner").select("device", "stream", "asked_ns").sort("asked_ns")
+    launches = activities.filter(pl.col("launch").is_not_null()).select("row", "device", "stream", "launch_start_ns")
     following = asked.join_asof(
         launches.sort("launch_start_ns"),
         left_on="asked_ns",
         right_on="launch_start_ns",
-        by="stream",
+        by=["device", "stream"],
         strategy="forward",
         check_sortedness=False,
     )

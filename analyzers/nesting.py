@@ -35,30 +35,36 @@ def nest(host: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         .drop("order")
         .with_row_index("row")
     )
-    parents = _parents_by_depth(ordered)
-    if parents is not None:
-        return ordered.with_columns(parent=parents), 0
-    return _nest_by_stack(ordered)
+    if ordered.is_empty():
+        return ordered.with_columns(parent=pl.Series("parent", [], dtype=pl.UInt32)), 0
+    until = ordered.select(_open_until()).to_series()
+    parent = _parents_by_depth(ordered, until)
+    crossing = (until > until.gather(parent)).fill_null(value=False)
+    if not crossing.any():
+        return ordered.with_columns(parent=parent), 0
+    return _cut_crossing(ordered.with_columns(parent=parent), until, crossing.arg_true().to_list())
 
 
-def _parents_by_depth(ordered: pl.DataFrame) -> pl.Series | None:
-    """Parents of properly nested events, without a loop; None where some events cross.
+def _parents_by_depth(ordered: pl.DataFrame, until: pl.Series) -> pl.Series:
+    """Parents of properly nested events, without a loop.
 
     The depth of an event is the number of events opened before it less those closed until it starts; its parent is the
     last event before it with a depth one less.
     """
-    if ordered.is_empty():
-        return pl.Series("parent", [], dtype=pl.UInt32)
-    span = int(ordered["start_ns"].max()) + int(ordered["dur_ns"].max()) + 2 - int(ordered["start_ns"].min())  # type: ignore[arg-type]
-    if span * (int(ordered["thread"].max()) + 1) > _KEY_LIMIT:  # type: ignore[arg-type]
-        return None
-    offset = pl.col("thread").cast(pl.Int64) * span - pl.col("start_ns").min()
-    end = ordered.select(_open_until() + offset).to_series()
-    start = ordered.select(pl.col("start_ns") + offset).to_series()
+    start, end = _one_axis(ordered["thread"].cast(pl.Int64), ordered["start_ns"], until)
     depth = pl.int_range(len(ordered), dtype=pl.Int64, eager=True) - end.sort().search_sorted(start, side="right")
-    parent = _last_one_level_up(depth)
-    crosses = pl.select((end > end.gather(parent)).any()).item()
-    return None if crosses else parent
+    return _last_one_level_up(depth)
+
+
+def _one_axis(thread: pl.Series, start: pl.Series, end: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Times on one axis for all threads, those of a thread after those of the thread before; ranks where they are too long."""
+    first, last = int(start.min()), int(end.max())  # type: ignore[arg-type]
+    if (last - first + 1) * (int(thread.max()) + 1) > _KEY_LIMIT:  # type: ignore[arg-type]
+        ranks = pl.concat([start, end]).rank("dense").cast(pl.Int64)
+        start, end = ranks.head(len(start)), ranks.tail(len(end))
+        first, last = 1, len(ranks)
+    offset = thread * (last - first + 1) - first
+    return start + offset, end + offset
 
 
 def _last_one_level_up(depth: pl.Series) -> pl.Series:
@@ -76,29 +82,55 @@ def _open_until() -> pl.Expr:
     return pl.max_horizontal("end_ns", pl.col("start_ns") + 1)
 
 
-def _nest_by_stack(ordered: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Parents of any events, by the definition: one pass with a stack."""
-    parents: list[int | None] = []
-    ends: list[int] = []
-    stack: list[int] = []
-    thread_now, cut = None, 0
-    columns = ordered.select("thread", "start_ns", "end_ns", open_until=_open_until())
-    for row, (thread, start, end, open_until) in enumerate(columns.iter_rows()):
-        if thread != thread_now:
-            stack, thread_now = [], thread
-            opened: dict[int, int] = {}
-        while stack and opened[stack[-1]] <= start:
-            opened.pop(stack.pop())
-        limit = opened[stack[-1]] if stack else open_until
-        cut += end > limit
-        parents.append(stack[-1] if stack else None)
-        ends.append(min(end, limit))
-        opened[row] = min(open_until, limit)
-        stack.append(row)
-    nested = ordered.with_columns(
-        end_ns=pl.Series(ends, dtype=pl.Int64), parent=pl.Series(parents, dtype=pl.UInt32)
-    )
-    return nested, cut
+def _cut_crossing(ordered: pl.DataFrame, until: pl.Series, crossing: list[int]) -> tuple[pl.DataFrame, int]:
+    """Cut events that end after their parent, and give the events around them their parents anew.
+
+    Args:
+        ordered: All events, with the `parent` that their depth gives.
+        until: When each event closes.
+        crossing: Rows that close after that parent. Up to the first of them every parent is right, and again from where
+            all that was opened since is closed, cut or not: only the events in between are gone through with a stack.
+    """
+    columns = ordered.select("row", "thread", "start_ns", "end_ns", until=until)
+    found: list[tuple[int, int | None, int]] = []
+    cut, done = 0, 0
+    for row in crossing:
+        if row >= done:
+            cut += _go_through(columns, _ancestors(ordered["parent"], until, row), row, found)
+            done = found[-1][0] + 1
+    rows, parents, ends = zip(*found, strict=True)
+    return ordered.with_columns(
+        end_ns=ordered["end_ns"].scatter(rows, ends), parent=ordered["parent"].scatter(rows, parents)
+    ), cut
+
+
+def _ancestors(parent: pl.Series, until: pl.Series, row: int) -> list[tuple[int, int]]:
+    """The events around a row, outermost first: (row, when it closes)."""
+    around: list[tuple[int, int]] = []
+    outer = parent[row]
+    while outer is not None:
+        around.append((outer, until[outer]))
+        outer = parent[outer]
+    return around[::-1]
+
+
+def _go_through(
+    columns: pl.DataFrame, stack: list[tuple[int, int]], first: int, found: list[tuple[int, int | None, int]]
+) -> int:
+    """Append (row, parent, end) of each event from `first` on that a cut may concern; the number of events cut."""
+    thread, closed_at, cut = columns["thread"][first], 0, 0
+    for row, on_thread, start, end, until in columns.slice(first).iter_rows():
+        while stack and stack[-1][1] <= start:
+            stack.pop()
+        alone = not stack or stack[-1][0] < first
+        if on_thread != thread or (row > first and alone and start >= closed_at):
+            break
+        limit = stack[-1][1] if stack else until
+        if until > limit:
+            cut, closed_at = cut + 1, max(closed_at, until)
+        found.append((row, stack[-1][0] if stack else None, min(end, limit)))
+        stack.append((row, min(until, limit)))
+    return cut
 
 
 def climb(parent: pl.Series, start: pl.Series, accepted: pl.Series) -> pl.Series:

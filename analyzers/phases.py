@@ -134,9 +134,9 @@ def _step_phase(name: str) -> PhaseName:
 
 
 def _of_requests(context: int, generation: int) -> str:
-    if context and generation:
-        return "mixed"
-    return "prefill" if context else "decode" * bool(generation)
+    if context:
+        return "mixed" if generation else "prefill"
+    return "decode" if generation else ""
 
 
 def _number(text: str | None) -> int | None:
@@ -185,9 +185,8 @@ def _repeated(trace: Trace, _: pl.DataFrame) -> pl.DataFrame:
 
 
 def _outermost_modules(host: pl.DataFrame) -> pl.DataFrame:
-    names = host.schema["name"].categories  # type: ignore[attr-defined]
-    is_module = names.str.starts_with(MODULE_PREFIX).gather(host["name"].to_physical()) & (
-        host["kind"] == c.PYTHON
+    is_module = (host["kind"] == c.PYTHON) & host["name"].cast(pl.String).str.starts_with(
+        MODULE_PREFIX
     )
     modules = host.filter(is_module)
     around = nesting.climb(host["parent"], modules["parent"], is_module)
@@ -286,7 +285,8 @@ def _indexed(tree: SpanTree) -> pl.DataFrame:
 
 def _groups(spans: pl.DataFrame) -> pl.Series:
     """Whether each span contains a span of its own phase."""
-    phase, around, groups = spans["phase"], spans["parent"], []
+    phase, around = spans["phase"], spans["parent"]
+    groups: list[pl.Series] = []
     while around.null_count() < len(around):
         groups.append(around.filter((phase.gather(around) == phase).fill_null(value=False)))
         around = spans["parent"].gather(around)

@@ -24,9 +24,11 @@ def format_share(part: float, whole: float = 1) -> str:
     return "<0.1 %" if 0 < share < 0.0005 else f"{share:.1%}".replace("%", " %")
 
 
-def format_count(count: int) -> str:
-    """A count as `5,165`."""
-    return f"{count:,}"
+def format_count(count: int, noun: str = "", plural: str = "") -> str:
+    """A count as `5,165`, with a noun `1 launch`, `3 launches`; the plural adds an s unless it is given."""
+    if not noun:
+        return f"{count:,}"
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def _scaled(value: float, units: tuple[tuple[int, str], ...]) -> str:

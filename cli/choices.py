@@ -8,7 +8,7 @@ from typing import Final
 
 from mmprof.analyzers.errors import MmprofError
 
-_SHOWN: Final = 40
+_SHOWN: Final = 24
 
 
 def choose(word: str, choices: Collection[str], *, what: str, code: str = "MM-E028") -> str:
@@ -39,8 +39,8 @@ def nearest(word: str, choices: Collection[str]) -> str:
     return f"did you mean {by_lower[close[0]]!r}?" if close else "one of those that there are"
 
 
-def listed(choices: Collection[str]) -> str:
+def listed(choices: Collection[str], *, most: int = _SHOWN) -> str:
     """The choices as part of a sentence, cut where they are too many to read."""
-    shown = list(choices)[:_SHOWN]
+    shown = list(choices)[:most]
     rest = len(choices) - len(shown)
     return ", ".join(shown) + (f" and {rest} more" if rest else "")

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mmprof.cli.choices import choose
 from mmprof.cli.output import Destination
 from mmprof.cli.renderers.safe import csv_cell, markdown_cell, printable
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 # Enough for any row: what is no screen has no width, and nothing in it is cut.
 _UNLIMITED_WIDTH: Final = 1_000_000
+_NUMBER: Final = re.compile(r"-?[\d.,]+(?:e[-+]?\d+)?")
 _SUFFIXES: Final = {".txt": "terminal", ".json": "json", ".md": "markdown", ".csv": "csv"}
 
 
@@ -28,12 +32,14 @@ class Grid:
         rows: One value a column; text is not yet made safe.
         schema: Name of the JSON document, with its version.
         left_out: Rows that were not asked for.
+        note: A line below the table on a terminal.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     schema: str
     left_out: int = 0
+    note: str = ""
 
 
 def render_grid(grid: Grid, format_name: str, destination: Destination) -> str:
@@ -54,17 +60,8 @@ def format_of(format_name: str, output: str = "") -> str:
 
 
 def _terminal(grid: Grid, destination: Destination) -> str:
-    from rich import box  # noqa: PLC0415  (60 ms that other formats need not cost)
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415  (60 ms that other formats need not cost)
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for name, values in zip_longest(grid.columns, zip(*grid.rows, strict=True), fillvalue=()):
-        numeric = all(value is None or isinstance(value, (int, float)) for value in values)
-        table.add_column(Text(printable(str(name))), justify="right" if values and numeric else "left", overflow="fold")
-    for row in grid.rows:
-        table.add_row(*(Text(printable(_shown(value))) for value in row))
     console = Console(
         file=io.StringIO(),
         width=destination.width or _UNLIMITED_WIDTH,
@@ -72,16 +69,40 @@ def _terminal(grid: Grid, destination: Destination) -> str:
         no_color=not destination.color,
         legacy_windows=False,
     )
+    more = f"{grid.left_out:,} more rows; --limit 0 shows all" if grid.left_out else ""
     with console.capture() as captured:
-        console.print(table)
-        if grid.left_out:
-            console.print(f"{grid.left_out:,} more rows; --limit 0 shows all", highlight=False)
+        console.print(_table(grid))
+        for line in filter(None, (more, grid.note)):
+            console.print(line, style="dim", highlight=False, markup=False)
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
 
 
+def _table(grid: Grid) -> Table:
+    from rich import box  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for at, name in enumerate(grid.columns):
+        numeric = all(_is_number(row[at]) for row in grid.rows)
+        table.add_column(Text(printable(name)), justify="right" if numeric else "left", overflow="fold")
+    for row in grid.rows:
+        table.add_row(*(Text(printable(_shown(value))) for value in row))
+    return table
+
+
+def _is_number(value: object) -> bool:
+    return value is None or value == "" or _NUMBER.fullmatch(_shown(value)) is not None
+
+
 def _csv(grid: Grid, _: Destination) -> str:
-    lines = [",".join(csv_cell(_shown(value)) if isinstance(value, str) else _shown(value) for value in row) for row in grid.rows]
-    return "\n".join([",".join(map(csv_cell, grid.columns)), *lines]) + "\n"
+    lines = [",".join(map(_csv_value, row)) for row in [grid.columns, *grid.rows]]
+    return "\n".join(lines) + "\n"
+
+
+def _csv_value(value: object) -> str:
+    # A number is written bare: -5 is no formula.
+    return _shown(value) if isinstance(value, (int, float)) else csv_cell(_shown(value))
 
 
 def _markdown(grid: Grid, _: Destination) -> str:

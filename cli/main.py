@@ -16,7 +16,6 @@ import typer.main
 
 from mmprof.analyzers.errors import MmprofError
 from mmprof.cli.app import app
-from mmprof.cli.output import report_error
 from mmprof.cli.verbs import load_verbs
 
 FAILED: Final = 2
@@ -39,14 +38,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MmprofError as error:
         if debug:
             raise
-        report_error(error, as_json=_asks_for_json(arguments))
+        _report(error, arguments)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  (the last resort: a defect of mmprof must end in an exit code, too)
         if debug:
             raise
-        report_error(_internal(error), as_json=_asks_for_json(arguments))
+        _report(_internal(error), arguments)
     return FAILED
+
+
+def _report(error: MmprofError, arguments: Sequence[str]) -> None:
+    from mmprof.cli.output import report_error  # noqa: PLC0415  (what `--help` does not need)
+
+    report_error(error, as_json=_asks_for_json(arguments))
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -96,11 +96,24 @@ def replacing(path: Path, *, force: bool) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        check_writable(path, force=force)  # it may have appeared meanwhile
         temporary.replace(path)
     except OSError as error:
         raise _unwritable(path, error.strerror or str(error)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where it is not there yet.
+
+    Raises:
+        MmprofError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error.strerror or str(error)) from error
 
 
 def print_result(text: str) -> None:

@@ -171,6 +171,6 @@ def _unknown_name(threshold: Threshold, names: Sequence[str]) -> MmprofError:
     return MmprofError(
         "MM-E023",
         f"no number of this analysis is named {threshold.name!r}",
-        found=listed(names),
+        found=listed(names, most=len(names)),
         hint=nearest(threshold.name, names),
     )

@@ -187,10 +187,9 @@ def _forward_operators(host: pl.DataFrame, operators: pl.Series) -> pl.DataFrame
     node = nesting.climb(host["parent"], operators, is_node)
     columns = host.select("sequence", "forward_thread", "start_ns")[node.drop_nulls()]
     nodes = columns.with_columns(operator=operators.filter(node.is_not_null()))
-    forward = host.filter(
-        pl.col("sequence").is_not_null() & ~is_node & (pl.col("kind") == c.OPERATOR)
-    )
-    makers = forward.select("thread", "sequence", "start_ns", forward="row").sort("start_ns")
+    is_maker = host["sequence"].is_not_null() & ~is_node & (host["kind"] == c.OPERATOR)
+    numbered = host.select("thread", "sequence", "start_ns", forward="row")
+    makers = numbered.filter(is_maker).sort("start_ns")
     placed = nodes.join(_threads(nodes, makers), on="forward_thread").sort("start_ns")
     found = placed.join_asof(
         makers,

@@ -239,10 +239,11 @@ def _compact(text: str) -> str:
 def _host_times(view: View) -> pl.DataFrame:
     """Instances and host time per operator name, on all threads."""
     host = view.trace.host
-    counted = (host["kind"] == c.OPERATOR) & _in_spans(host["start_ns"], view.spans)
-    called = host.filter(counted).select(
-        "name", "parent", spent_ns=pl.col("end_ns") - pl.col("start_ns")
-    )
+    counted = host["kind"] == c.OPERATOR
+    if view.spans is not None:
+        counted &= _in_spans(host["start_ns"], view.spans)
+    timing = host.select("name", "parent", spent_ns=pl.col("end_ns") - pl.col("start_ns"))
+    called = timing.filter(counted)
     around = host["name"].gather(nesting.climb(host["parent"], called["parent"], counted))
     timed = called.select("name", "spent_ns", around=around)
     outer = pl.col("name").ne_missing(pl.col("around"))
@@ -260,10 +261,8 @@ def _host_times(view: View) -> pl.DataFrame:
     )
 
 
-def _in_spans(starts: pl.Series, spans: pl.DataFrame | None) -> pl.Series:
-    """Whether each start lies in one of the disjoint spans; all do where there are none."""
-    if spans is None:
-        return starts.is_not_null()
+def _in_spans(starts: pl.Series, spans: pl.DataFrame) -> pl.Series:
+    """Whether each start lies in one of the disjoint spans."""
     if spans.is_empty():
         return starts.is_null()
     ordered = spans.sort("start_ns")

@@ -77,7 +77,7 @@ class Phases(Struct, frozen=True):
 
     Attributes:
         phases: By time, `other` last; empty without activities.
-        steps: By start.
+        steps: By start; in a window only those that launched activities of it.
     """
 
     phases: list[PhaseRow]
@@ -148,7 +148,7 @@ class _Launches:
 def phases(view: View) -> Phases:
     """Assign activities and gaps to the spans that launched them, and sum by phase and by step."""
     launches = _Launches.of(view)
-    return Phases(_phase_rows(view.trace, launches), _step_rows(view.trace, launches))
+    return Phases(_phase_rows(view.trace, launches), _step_rows(view, launches))
 
 
 def _phase_rows(trace: Trace, launches: _Launches) -> list[PhaseRow]:
@@ -158,7 +158,10 @@ def _phase_rows(trace: Trace, launches: _Launches) -> list[PhaseRow]:
         by_class.join(tree.spans.select("phase", span="row"), on="span", how="left")
     )
     summed = _by_phase(_per_span(by_class, idle), tree)
-    return [PhaseRow(*row, class_shares=shares.get(row[0], {})) for row in summed.iter_rows()]
+    return [
+        PhaseRow(**row, class_shares=shares.get(row["phase"], {}))
+        for row in summed.iter_rows(named=True)
+    ]
 
 
 def _per_span(busy: pl.DataFrame, idle: pl.DataFrame) -> pl.DataFrame:
@@ -203,20 +206,22 @@ def _class_shares(busy: pl.DataFrame) -> dict[str, dict[str, float]]:
     return shares
 
 
-def _step_rows(trace: Trace, launches: _Launches) -> list[StepRow]:
-    found = steps(trace)
+def _step_rows(view: View, launches: _Launches) -> list[StepRow]:
+    found = steps(view.trace)
     if found.is_empty():
         return []
     tree = SpanTree.of(found)
     measured = _per_span(*launches.measured(tree))
-    rows = tree.spans.join(
+    every = tree.spans.join(
         measured, left_on="row", right_on="span", how="left", maintain_order="left"
-    ).select(
+    )
+    shown = every if view.spans is None else every.filter("launched")
+    rows = shown.select(
         "name",
         "start_ns",
         pl.col("time_ns", "idle_ns", "busy_ns").fill_null(0),
         host_ns=pl.col("end_ns") - pl.col("start_ns"),
-        contains_profiler_sync=_holds_sync(trace),
+        contains_profiler_sync=_holds_sync(view.trace),
     )
     return [StepRow(*row) for row in rows.iter_rows()]
 

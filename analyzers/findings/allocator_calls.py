@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from mmprof.analyzers.findings.evidence import about_idle, idle_parts, stretches, total
+from mmprof.analyzers.findings.evidence import about_idle, idle_parts, idle_words, stretches, total
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import significant
-from mmprof.analyzers.units import format_count, format_ns, format_share
+from mmprof.analyzers.units import format_count, format_ns
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
@@ -31,10 +31,10 @@ def allocator_calls(view: View) -> Match | None:
 
 
 def _title(view: View, gaps: pl.DataFrame) -> str:
-    time_ns, longest = total(gaps, "part_ns"), int(gaps["part_ns"][0])
+    longest = format_ns(int(gaps["part_ns"][0]))
     return (
-        f"GPU idle {format_ns(time_ns)} ({format_share(time_ns, view.window_ns)}) while the host allocates or frees device "
-        f"memory, {format_ns(longest)} of it at once: {_calls(view)}"
+        f"{idle_words(view, total(gaps, 'part_ns'))} while the host allocates or frees memory, at most {longest} at once: "
+        f"{_calls(view)}"
     )
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mmprof.analyzers.findings.evidence import about_activities, named, total
+from mmprof.analyzers.findings.evidence import about_activities, named, share_words, total
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import significant
 from mmprof.analyzers.load import categories as c
-from mmprof.analyzers.units import format_bytes, format_count, format_ns, format_share
+from mmprof.analyzers.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
@@ -34,7 +35,7 @@ def blocking_copies(view: View) -> Match | None:
     if not significant(view, exposed_ns):
         return None
     match = about_activities(view, copies, title=_title(view, copies, exposed_ns))
-    return _with_time(match, exposed_ns)
+    return replace(match, time_ns=exposed_ns, removable_ns=exposed_ns)
 
 
 def _blocking(view: View) -> pl.DataFrame:
@@ -52,21 +53,9 @@ def _idle_around(view: View, copies: pl.DataFrame) -> int:
     return total(before, "launch") + total(after, "sync")
 
 
-def _with_time(match: Match, exposed_ns: int) -> Match:
-    """The same match with the idle time around the copies."""
-    return Match(
-        title=match.title,
-        time_ns=exposed_ns,
-        removable_ns=exposed_ns,
-        events=match.events,
-        count=match.count,
-        where=match.where,
-    )
-
-
 def _title(view: View, copies: pl.DataFrame, exposed_ns: int) -> str:
     moved = format_bytes(int(copies["bytes"].fill_null(0).sum()))
     return (
-        f"{format_count(copies.height)} copies of {moved} between host and device block the host and take "
-        f"{format_ns(exposed_ns)} ({format_share(exposed_ns, view.window_ns)}) that nothing hides"
+        f"{share_words(view, exposed_ns)} in and around {format_count(copies.height, 'copy', 'copies')} between host and device "
+        f"that hold the host, {moved} in all"
     )

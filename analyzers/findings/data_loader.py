@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mmprof.analyzers.findings.evidence import about_idle, idle_parts, steps, total
+import polars as pl
+
+from mmprof.analyzers.findings.evidence import (
+    about_idle,
+    idle_parts,
+    idle_words,
+    main_place,
+    steps,
+    stretches,
+    total,
+)
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import significant
-from mmprof.analyzers.units import format_count, format_ns, format_share
+from mmprof.analyzers.units import format_count, format_ns
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from mmprof.analyzers.view import View
 
 # Kineto's public pair of resnet50 traces: 0 to 4 workers took the window from 996 to 802 ms, of 284 ms of loader idle.
 EXPECTED_SHARE: Final = 0.7
+# The iterator of a loader without workers, as Kineto's annotations name it.
+_NO_WORKERS: Final = "_SingleProcessDataLoaderIter"
 
 
 @finding("MM110", "waiting for the data loader", lever="dataloader_workers")
@@ -29,14 +40,21 @@ def data_loader(view: View) -> Match | None:
     gaps = idle_parts(view, "dataloader")
     if not significant(view, total(gaps, "part_ns")):
         return None
-    return about_idle(view, gaps, title=_title(view, gaps), expected_share=EXPECTED_SHARE)
+    waits = stretches(view, "dataloader").with_columns(
+        wait_ns=pl.col("end_ns") - pl.col("start_ns")
+    )
+    longest = waits.sort("wait_ns", "start_ns", descending=[True, False])
+    title = _title(view, gaps, longest["row"])
+    match = about_idle(view, gaps, title=title, expected_share=EXPECTED_SHARE)
+    return replace(match, where=main_place(view, longest["row"], longest["wait_ns"]))
 
 
-def _title(view: View, gaps: pl.DataFrame) -> str:
-    time_ns, longest, count = total(gaps, "part_ns"), int(gaps["part_ns"][0]), steps(view)
-    who = "The main thread spends" if view.is_host else "GPU idle"
+def _title(view: View, gaps: pl.DataFrame, rows: pl.Series) -> str:
+    count = steps(view)
     in_steps = f" over {format_count(count)} steps" if count > 1 else ""
+    names = view.trace.host["name"].gather(rows.drop_nulls()).cast(pl.String)
+    workers = ", and the loader has no workers" if names.str.contains(_NO_WORKERS).any() else ""
     return (
-        f"{who} {format_ns(time_ns)} ({format_share(time_ns, view.window_ns)}) waiting for the data loader{in_steps}, "
-        f"the longest wait {format_ns(longest)}"
+        f"{idle_words(view, total(gaps, 'part_ns'))} waiting for the data loader{in_steps}; "
+        f"the longest wait is {format_ns(int(gaps['part_ns'][0]))}{workers}"
     )

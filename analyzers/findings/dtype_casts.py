@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 import polars as pl
 
-from mmprof.analyzers.findings.evidence import about_activities, steps, total
+from mmprof.analyzers.findings.evidence import about_activities, share_words, steps, total
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import significant
 from mmprof.analyzers.load import categories as c
-from mmprof.analyzers.units import format_count, format_ns, format_share
+from mmprof.analyzers.units import format_count
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
@@ -69,11 +69,11 @@ def _short(dtype: str) -> str:
 
 
 def _title(view: View, casts: pl.DataFrame) -> str:
-    time_ns, count = total(casts, "own_ns"), steps(view)
+    count = steps(view)
     most = casts.group_by("cast", "shape").agg(pl.col("own_ns").sum(), pl.len())
     kind, shape, _, times = most.sort("own_ns", "cast", "shape", descending=True).row(0)
     per_step = f" in {format_count(count)} steps" if count > 1 else ""
     return (
-        f"{format_count(casts.height)} conversions between floating-point types take {format_ns(time_ns)} "
-        f"({format_share(time_ns, view.window_ns)}); most: {kind} of {shape}, {format_count(times)} times{per_step}"
+        f"{share_words(view, total(casts, 'own_ns'))} in {format_count(casts.height, 'conversion')} between floating-point "
+        f"types; most: {kind} of {shape}, {format_count(times, 'time')}{per_step}"
     )

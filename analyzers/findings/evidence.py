@@ -11,6 +11,7 @@ from mmprof.analyzers import intervals
 from mmprof.analyzers.findings.registry import EVIDENCE_LIMIT, Match
 from mmprof.analyzers.lineage import Path, lineage, source_lines
 from mmprof.analyzers.load import categories as c
+from mmprof.analyzers.units import format_ns, format_share
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
@@ -24,14 +25,25 @@ def idle_parts(view: View, *causes: str) -> pl.DataFrame:
     """Gaps with a part of these causes, the largest part first.
 
     Returns:
-        The columns of `view.gaps`, `part_ns` (the sum of the causes) and of the activity that ends the gap `event`,
-        `launch`, `thread` and `ended_kind`; null where no activity does.
+        The columns of `view.gaps`, `part_ns` (the sum of the causes), and `event`, `thread` and `launch_row` of the activity
+        that ends the gap; null where none does.
     """
-    parts = view.gaps.with_columns(part_ns=pl.sum_horizontal(causes)).filter(pl.col("part_ns") > 0)
-    ends = view.selected.select("row", "event", "launch", "thread", ended_kind="kind")
-    return parts.join(ends, on="row", how="left").sort(
-        "part_ns", "start_ns", descending=[True, False]
+    return with_ends(view, view.gaps.with_columns(part_ns=pl.sum_horizontal(causes)))
+
+
+def idle_during(view: View, spans: pl.DataFrame) -> pl.DataFrame:
+    """Gaps with a part inside a union of spans, as `idle_parts` gives them."""
+    inside = intervals.covered_before(spans, view.gaps["end_ns"]) - intervals.covered_before(
+        spans, view.gaps["start_ns"]
     )
+    return with_ends(view, view.gaps.with_columns(part_ns=inside))
+
+
+def with_ends(view: View, gaps: pl.DataFrame) -> pl.DataFrame:
+    """Gaps that have a `part_ns`, with what ends them, the largest part first."""
+    ends = view.selected.select("row", "event", "thread", launch_row="launch")
+    parts = gaps.filter(pl.col("part_ns") > 0).join(ends, on="row", how="left")
+    return parts.sort("part_ns", "start_ns", descending=[True, False])
 
 
 def about_idle(
@@ -52,7 +64,7 @@ def about_idle(
         events=_events(parts),
         count=parts.height,
         expected_share=expected_share,
-        where=main_place(view, parts["launch"], parts["part_ns"]),
+        where=main_place(view, parts["launch_row"], parts["part_ns"]),
         lever=lever,
     )
 
@@ -79,6 +91,17 @@ def about_activities(
         where=main_place(view, largest["launch"], largest["own_ns"]),
         lever=lever,
     )
+
+
+def idle_words(view: View, time_ns: int) -> str:
+    """How a title names idle time; in a CPU-only trace it is the main thread's time outside leaf operators."""
+    who = "The main thread is outside leaf operators for" if view.is_host else "GPU idle"
+    return f"{who} {share_words(view, time_ns)}"
+
+
+def share_words(view: View, time_ns: int) -> str:
+    """A time and its share of the window: `511 ms (47.4 %)`."""
+    return f"{format_ns(time_ns)} ({format_share(time_ns, view.window_ns)})"
 
 
 def total(frame: pl.DataFrame, column: str) -> int:
@@ -109,6 +132,18 @@ def steps(view: View) -> int:
     )
     named_step = pl.col("name").cast(pl.String).str.starts_with("ProfilerStep#")
     return max(1, marks.filter(named_step & inside).height)
+
+
+def graph_captures(view: View) -> pl.DataFrame:
+    """Host times from the begin of a graph capture to its end, and of the calls that make a graph of it."""
+    calls = view.trace.host.filter(pl.col("kind").is_in(c.LAUNCH_KINDS))
+    begins = calls.filter(named(calls, "StreamBeginCapture")).select("thread", "start_ns")
+    ends = calls.filter(named(calls, "StreamEndCapture")).select("thread", "start_ns", "end_ns")
+    paired = begins.join_asof(
+        ends, on="start_ns", by="thread", strategy="forward", check_sortedness=False
+    )
+    made = calls.filter(named(calls, "GraphInstantiate")).select("start_ns", "end_ns")
+    return pl.concat([paired.drop_nulls().select("start_ns", "end_ns"), made])
 
 
 def main_place(view: View, rows: pl.Series, weights: pl.Series) -> str:

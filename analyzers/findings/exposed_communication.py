@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from mmprof.analyzers.findings.evidence import about_activities, total
+from mmprof.analyzers.findings.evidence import about_activities, share_words, total
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import significant
-from mmprof.analyzers.units import format_count, format_ns, format_share
+from mmprof.analyzers.units import format_count, format_ns
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
@@ -32,8 +32,7 @@ def exposed_communication(view: View) -> Match | None:
 
 
 def _title(view: View, found: pl.DataFrame) -> str:
-    exposed_ns, all_ns = total(found, "own_ns"), total(found, "dur_ns")
     return (
-        f"Communication is exposed for {format_ns(exposed_ns)} ({format_share(exposed_ns, view.window_ns)}): "
-        f"{format_count(found.height)} collective kernels run for {format_ns(all_ns)} in all"
+        f"Communication is exposed for {share_words(view, total(found, 'own_ns'))}, of "
+        f"{format_ns(total(found, 'dur_ns'))} in {format_count(found.height, 'collective kernel')}"
     )

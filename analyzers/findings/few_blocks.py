@@ -8,24 +8,26 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import polars as pl
 
-from mmprof.analyzers.findings.evidence import about_activities, total
+from mmprof.analyzers.findings.evidence import about_activities, share_words, total
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import significant
 from mmprof.analyzers.load import categories as c
-from mmprof.analyzers.units import format_count, format_ns, format_share
+from mmprof.analyzers.units import format_count, format_ns
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
 
 # A kernel takes a few microseconds whatever it does; from here on its time is work that more blocks would share.
 LONG_KERNEL_NS: Final = 10_000
+# From here on half of the device or more does nothing; a little below the full number is a tile size's rounding.
+FEW_BLOCKS_SHARE: Final = 0.5
 # Collectives use few blocks on purpose, and a spinning kernel does no work.
 _MEANT_TO_BE_SMALL: Final = ("communication", "wait")
 
 
 @finding("MM113", "kernels with too few blocks")
 def few_blocks(view: View) -> Match | None:
-    """Kernels run long with fewer blocks than the device has multiprocessors, so part of the device does nothing.
+    """Kernels run long with fewer blocks than half of the device's multiprocessors, so most of the device does nothing.
 
     The problem is too small in the dimensions that the kernel spreads over blocks: a small batch, few heads, or one long
     reduction. Batch more work into the call, run independent kernels on several streams, or use a kernel that also splits
@@ -60,7 +62,7 @@ def _few_blocks(view: View, multiprocessors: int) -> pl.DataFrame:
     counted = kernels.with_columns(
         blocks=pl.col("grid").replace_strict(blocks, default=None, return_dtype=pl.Int64)
     )
-    return counted.filter(pl.col("blocks") < multiprocessors)
+    return counted.filter(pl.col("blocks") <= FEW_BLOCKS_SHARE * multiprocessors)
 
 
 def _blocks(grid: str) -> int | None:
@@ -73,11 +75,10 @@ def _blocks(grid: str) -> int | None:
 
 
 def _title(view: View, found: pl.DataFrame, multiprocessors: int) -> str:
-    time_ns = total(found, "own_ns")
     largest = found.group_by("blocks").agg(pl.col("own_ns").sum())
     blocks = largest.sort("own_ns", "blocks", descending=[True, False])["blocks"][0]
     return (
-        f"{format_count(found.height)} kernels of {format_ns(LONG_KERNEL_NS)} or more have fewer blocks than the device has "
-        f"multiprocessors ({multiprocessors}), most of their time with {format_count(blocks)}: {format_ns(time_ns)} "
-        f"({format_share(time_ns, view.window_ns)})"
+        f"{share_words(view, total(found, 'own_ns'))} in {format_count(found.height, 'kernel')} of "
+        f"{format_ns(LONG_KERNEL_NS)} or more with too few blocks for the {multiprocessors} multiprocessors, most of it with "
+        f"{format_count(blocks, 'block')}"
     )

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mmprof.analyzers.findings.evidence import about_activities, named, total, with_costs
+from mmprof.analyzers.findings.evidence import (
+    about_activities,
+    named,
+    share_words,
+    total,
+    with_costs,
+)
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import significant
-from mmprof.analyzers.units import format_count, format_ns, format_share
+from mmprof.analyzers.units import format_count
 
 if TYPE_CHECKING:
     from mmprof.analyzers.devices import DeviceSpec
@@ -56,10 +62,9 @@ def fp32_matmul(view: View) -> Match | None:
     removable = _removable_ns(found, mode, view.match.spec)
     if not significant(view, removable):
         return None
-    time_ns = total(found, "own_ns")
     title = (
-        f"{format_count(found.height)} kernels of matrix products and convolutions run in fp32 for {format_ns(time_ns)} "
-        f"({format_share(time_ns, view.window_ns)}); {mode.words} has {1 / mode.time_factor:.1f} times the peak"
+        f"{share_words(view, total(found, 'own_ns'))} in {format_count(found.height, 'fp32 kernel')} of matrix products and "
+        f"convolutions; {mode.words} has {1 / mode.time_factor:.1f} times the peak"
     )
     return about_activities(view, found, title=title, removable_ns=removable, lever=mode.lever)
 

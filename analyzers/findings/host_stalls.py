@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mmprof.analyzers.findings.evidence import about_idle, idle_parts, total
+from mmprof.analyzers import intervals
+from mmprof.analyzers.findings.evidence import (
+    about_idle,
+    graph_captures,
+    idle_parts,
+    idle_words,
+    total,
+)
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import STALL_NS, significant
-from mmprof.analyzers.units import format_count, format_ns, format_share
+from mmprof.analyzers.units import format_count, format_ns
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
@@ -31,17 +38,25 @@ def host_stalls(view: View) -> Match | None:
     does there: move it out of the loop, into another thread, or before the recording (a warm-up step removes first-use
     costs).
     """
-    stalls = idle_parts(view, *_WORDS).filter(pl.col("part_ns") >= STALL_NS)
+    stalls = _stalls(view)
     if not significant(view, total(stalls, "part_ns")):
         return None
     return about_idle(view, stalls, title=_title(view, stalls))
 
 
+def _stalls(view: View) -> pl.DataFrame:
+    """Long gaps that the host caused, without those in which it captured a graph (MM111)."""
+    long = idle_parts(view, *_WORDS).filter(pl.col("part_ns") >= STALL_NS)
+    captures = intervals.merge(graph_captures(view))
+    captured = intervals.covered_before(captures, long["end_ns"]) - intervals.covered_before(
+        captures, long["start_ns"]
+    )
+    return long.filter(captured == 0)
+
+
 def _title(view: View, stalls: pl.DataFrame) -> str:
-    time_ns, longest = total(stalls, "part_ns"), int(stalls["part_ns"][0])
     state = _WORDS[max(_WORDS, key=lambda cause: int(stalls[cause][0]))]
-    who = "The main thread runs no operator for" if view.is_host else "GPU idle"
     return (
-        f"{who} {format_ns(time_ns)} ({format_share(time_ns, view.window_ns)}) in {format_count(stalls.height)} pauses "
-        f"of the host of 1 ms or more, the longest {format_ns(longest)}, mostly {state}"
+        f"{idle_words(view, total(stalls, 'part_ns'))} in {format_count(stalls.height, 'long pause')} of the host, "
+        f"the longest {format_ns(int(stalls['part_ns'][0]))}, mostly {state}"
     )

@@ -10,6 +10,7 @@ from mmprof.analyzers import intervals, nesting
 from mmprof.analyzers.findings.evidence import (
     host_row_at,
     idle_parts,
+    idle_words,
     main_place,
     steps,
     stretches,
@@ -18,7 +19,7 @@ from mmprof.analyzers.findings.evidence import (
 from mmprof.analyzers.findings.registry import EVIDENCE_LIMIT, Match, finding
 from mmprof.analyzers.findings.thresholds import significant
 from mmprof.analyzers.load import categories as c
-from mmprof.analyzers.units import format_count, format_ns, format_share
+from mmprof.analyzers.units import format_count
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
@@ -38,7 +39,7 @@ def host_synchronization(view: View) -> Match | None:
     if view.is_host:
         return None
     gaps = _drained(view)
-    if not significant(view, total(gaps, "part_ns")):
+    if not significant(view, total(gaps, "saved_ns")):
         return None
     time_ns, waits = total(gaps, "part_ns"), _waits(view)
     ordered = gaps.sort("part_ns", "start_ns", descending=[True, False])
@@ -61,7 +62,9 @@ def _drained(view: View) -> pl.DataFrame:
     """
     gaps = idle_parts(view, "sync").with_columns(part_ns=pl.sum_horizontal(_REFILL_CAUSES))
     parts = [_with_wait(view, part) for part in gaps.partition_by("thread")]
-    return pl.concat(parts) if parts else gaps.with_columns(saved_ns="part_ns", wait_row="launch")
+    return (
+        pl.concat(parts) if parts else gaps.with_columns(saved_ns="part_ns", wait_row="launch_row")
+    )
 
 
 def _with_wait(view: View, gaps: pl.DataFrame) -> pl.DataFrame:
@@ -92,6 +95,6 @@ def _title(view: View, time_ns: int, waits: int) -> str:
     count = steps(view)
     per_step = f", {waits / count:.1f} a step" if count > 1 else ""
     return (
-        f"GPU idle {format_ns(time_ns)} ({format_share(time_ns, view.window_ns)}) after the host waited for it: "
-        f"{format_count(waits)} synchronizations{per_step}"
+        f"{idle_words(view, time_ns)} because the host had waited for it: "
+        f"{format_count(waits, 'synchronization')}{per_step}"
     )

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mmprof.analyzers.findings.evidence import about_activities, total
+from mmprof.analyzers.findings.evidence import about_activities, share_words, total
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import significant
-from mmprof.analyzers.units import format_count, format_ns, format_share
+from mmprof.analyzers.units import format_count
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
@@ -44,8 +44,7 @@ def kv_cache_copies(view: View) -> Match | None:
 def _title(view: View, appended: pl.DataFrame, reordered: pl.DataFrame) -> str:
     parts = {"to append to it": appended, "to reorder it": reordered}
     said = [
-        f"{format_ns(total(part, 'own_ns'))} ({format_share(total(part, 'own_ns'), view.window_ns)}) {purpose}, "
-        f"{format_count(part.height)} copies"
+        f"{share_words(view, total(part, 'own_ns'))} {purpose}, {format_count(part.height, 'copy', 'copies')}"
         for purpose, part in parts.items()
         if part.height
     ]

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mmprof.analyzers.findings.evidence import about_idle, idle_parts, total
+from mmprof.analyzers.findings.evidence import about_idle, idle_parts, idle_words, total
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import STALL_NS
-from mmprof.analyzers.units import format_count, format_ns, format_share
+from mmprof.analyzers.units import format_count, format_ns
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
@@ -48,30 +48,26 @@ def _device_title(view: View, gaps: pl.DataFrame) -> str:
     launches = view.selected.unique("launch").drop_nulls("launch")
     call_ns = (launches["launch_end_ns"] - launches["launch_start_ns"]).median()
     return (
-        f"GPU idle {_share(view, gaps)} waiting for the host to launch: {format_count(launches.height)} launches, "
-        f"median call {format_ns(float(str(call_ns)))}; most of the wait is {_main_cause(gaps)}"
+        f"{idle_words(view, total(gaps, 'part_ns'))} waiting for the host to launch: "
+        f"{format_count(launches.height, 'launch', 'launches')} of {format_ns(float(str(call_ns)))} median; most of the wait "
+        f"is {_main_cause(gaps)}"
     )
 
 
 def _host_title(view: View, gaps: pl.DataFrame) -> str:
     lengths = view.selected["end_ns"] - view.selected["start_ns"]
     return (
-        f"The main thread spends {_share(view, gaps)} between {format_count(len(lengths))} operators of "
-        f"{format_ns(float(str(lengths.median())))} median, most of it in {_main_cause(gaps)}"
+        f"{idle_words(view, total(gaps, 'part_ns'))}: {format_count(len(lengths), 'operator')} of "
+        f"{format_ns(float(str(lengths.median())))} median, most of the time between them is {_main_cause(gaps)}"
     )
-
-
-def _share(view: View, gaps: pl.DataFrame) -> str:
-    time_ns = total(gaps, "part_ns")
-    return f"{format_ns(time_ns)} ({format_share(time_ns, view.window_ns)})"
 
 
 def _main_cause(gaps: pl.DataFrame) -> str:
     words = {
-        "python": "Python between operators",
-        "dispatch": "operator dispatch",
-        "runtime": "other runtime calls",
-        "launch": "the launch calls themselves",
+        "python": "outside any recorded operator (Python)",
+        "dispatch": "inside operators, before the launch (dispatch)",
+        "runtime": "in other runtime calls",
+        "launch": "in the launch calls themselves",
         "queue": "the latency from launch to start",
     }
     return words[max(words, key=lambda cause: total(gaps, cause))]

@@ -54,7 +54,7 @@ class Extents:
     stored: list[int]
 
 
-_SCHEMA: Final = {
+_SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     **dict.fromkeys(
         ("batch", "m", "n", "k", "first_bytes", "second_bytes", "result_bytes"), pl.Int64
     ),
@@ -88,9 +88,7 @@ def extents(operator: str, arguments: dict[str, str]) -> Extents | None:
         return None
     call = parse_call(operator, arguments["dims"], arguments["types"], arguments["strides"])
     try:
-        return _extents(
-            call.tensor(factors[0]), _second(operator, call.tensor(factors[1]))
-        )
+        return _extents(call.tensor(factors[0]), _second(operator, call.tensor(factors[1])))
     except UnderivableError:
         return None
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from mmprof.analyzers import intervals
-from mmprof.analyzers.findings.evidence import about_idle, idle_parts, named, stretches, total
+from mmprof.analyzers.findings.evidence import (
+    about_idle,
+    graph_captures,
+    idle_during,
+    idle_words,
+    stretches,
+    total,
+)
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import significant
-from mmprof.analyzers.idle import CAUSES
-from mmprof.analyzers.load import categories as c
-from mmprof.analyzers.units import format_count, format_ns, format_share
+from mmprof.analyzers.units import format_count, format_ns
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
-
-_CAPTURE_BEGINS: Final = r"StreamBeginCapture"
-_CAPTURE_ENDS: Final = r"StreamEndCapture|GraphInstantiate"
 
 
 @finding("MM111", "compilation or graph capture in the window")
@@ -30,22 +32,18 @@ def recompilation(view: View) -> Match | None:
     again. TORCH_LOGS=recompiles names the reason. Mark the dimension dynamic (torch._dynamo.mark_dynamic), pad to a few
     sizes, or fix the length of the cache.
     """
-    gaps = _compiling(view)
+    compilations, captures = stretches(view, "compile"), graph_captures(view)
+    spans = pl.concat([compilations.select("start_ns", "end_ns"), captures])
+    gaps = idle_during(view, intervals.merge(spans))
     if not significant(view, total(gaps, "part_ns")):
         return None
-    return about_idle(view, gaps, title=_title(view, gaps))
+    return about_idle(view, gaps, title=_title(view, gaps, captures))
 
 
-def _compiling(view: View) -> pl.DataFrame:
-    """Gaps with the part of them in compilation or capture."""
-    compiled = stretches(view, "compile").select("start_ns", "end_ns")
-    spans = intervals.merge(pl.concat([compiled, _captures(view)]))
-    during = intervals.covered_before(spans, view.gaps["end_ns"]) - intervals.covered_before(
-        spans, view.gaps["start_ns"]
+def _title(view: View, gaps: pl.DataFrame, captures: pl.DataFrame) -> str:
+    longest = format_ns(int(gaps["part_ns"][0]))
+    seen = f"; {format_count(captures.height, 'graph capture')}" if captures.height else ""
+    return (
+        f"{idle_words(view, total(gaps, 'part_ns'))} while the host compiles code or captures graphs, "
+        f"at most {longest} at once{seen}"
     )
-    gaps = idle_parts(view.__class__.gaps.func(view), *CAUSES) if False else idle_parts(view, *CAUSES)
-    return gaps
-
-
-def _title(view: View, gaps: pl.DataFrame) -> str:
-    return ""

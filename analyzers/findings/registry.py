@@ -121,7 +121,9 @@ class Match:
 _RULES: Final[dict[str, Rule]] = {}
 
 
-def finding(code: str, name: str, *, lever: str = "") -> Callable[[Callable[[View], Match | None]], Callable[[View], Match | None]]:
+def finding(
+    code: str, name: str, *, lever: str = ""
+) -> Callable[[Callable[[View], Match | None]], Callable[[View], Match | None]]:
     """Register the decorated function as a rule; its docstring explains the finding to users."""
 
     def register(check: Callable[[View], Match | None]) -> Callable[[View], Match | None]:

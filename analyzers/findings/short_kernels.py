@@ -6,23 +6,19 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mmprof.analyzers.findings.evidence import about_activities, total
+from mmprof.analyzers.findings.evidence import about_activities, share_words, total
 from mmprof.analyzers.findings.registry import Match, finding
-from mmprof.analyzers.findings.thresholds import significant
+from mmprof.analyzers.findings.thresholds import FUSABLE, SHORT_NS, significant
 from mmprof.analyzers.load import categories as c
-from mmprof.analyzers.units import format_count, format_ns, format_share
+from mmprof.analyzers.units import format_count, format_ns
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
 
-# About what an eager launch call takes; a kernel that is shorter cannot hide the next launch.
-SHORT_NS: Final = 5_000
 # With fewer, short kernels are the exception in this window.
 SHORT_SHARE: Final = 0.5
-# What a compiler fuses into its neighbours; products, convolutions and attention stay kernels of their own.
-_FUSABLE: Final = (
-    "elementwise", "activation", "normalization", "rope", "softmax", "reduction", "quantize",
-)  # fmt: skip
+# With fewer kernels there is nothing to fuse or to replay.
+MANY_KERNELS: Final = 20
 
 
 @finding("MM108", "many short kernels", lever="torch_compile")
@@ -38,8 +34,8 @@ def short_kernels(view: View) -> Match | None:
         return None
     kernels = view.activities.filter(pl.col("kind") == c.KERNEL)
     short = kernels.filter(_is_short())
-    fusable = short.filter(pl.col("class").is_in(_FUSABLE))
-    few = short.height < SHORT_SHARE * kernels.height
+    fusable = short.filter(pl.col("class").is_in(FUSABLE))
+    few = short.height < max(MANY_KERNELS, SHORT_SHARE * kernels.height)
     if few or not significant(view, total(fusable, "own_ns")):
         return None
     return about_activities(view, fusable, title=_title(view, kernels, short, fusable))
@@ -52,12 +48,10 @@ def _is_short() -> pl.Expr:
     return pl.col("dur_ns") < pl.max_horizontal(pl.lit(SHORT_NS), own_call)
 
 
-def _title(
-    view: View, kernels: pl.DataFrame, short: pl.DataFrame, fusable: pl.DataFrame
-) -> str:
-    time_ns = total(fusable, "own_ns")
+def _title(view: View, kernels: pl.DataFrame, short: pl.DataFrame, fusable: pl.DataFrame) -> str:
+    median = format_ns(float(str(short["dur_ns"].median())))
     return (
         f"{format_count(short.height)} of {format_count(kernels.height)} kernels are shorter than their launch or than "
-        f"{format_ns(SHORT_NS)} (median {format_ns(float(str(short['dur_ns'].median())))}); the {format_count(fusable.height)} "
-        f"that could be fused take {format_ns(time_ns)} ({format_share(time_ns, view.window_ns)})"
+        f"{format_ns(SHORT_NS)} (median {median}); the {format_count(fusable.height)} that could be fused take "
+        f"{share_words(view, total(fusable, 'own_ns'))}"
     )

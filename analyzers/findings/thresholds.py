@@ -11,6 +11,18 @@ if TYPE_CHECKING:
 SIGNIFICANT_SHARE: Final = 0.01
 # A launch takes 5 to 20 us of host time in eager mode; a gap this long is no late launch but other work of the host.
 STALL_NS: Final = 1_000_000
+# About what an eager launch call takes; a kernel that is shorter cannot hide the next launch.
+SHORT_NS: Final = 5_000
+# Classes that a compiler fuses into their neighbours; products, convolutions and attention stay kernels of their own.
+FUSABLE: Final = (
+    "elementwise",
+    "activation",
+    "normalization",
+    "rope",
+    "softmax",
+    "reduction",
+    "quantize",
+)
 
 
 def significant(view: View, time_ns: int) -> bool:

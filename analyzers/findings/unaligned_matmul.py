@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mmprof.analyzers.findings.evidence import about_activities, total
+from mmprof.analyzers.findings.evidence import about_activities, share_words, total
 from mmprof.analyzers.findings.products import products
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import significant
-from mmprof.analyzers.units import format_count, format_ns, format_share
+from mmprof.analyzers.units import format_count
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
@@ -40,10 +40,9 @@ def unaligned_matmul(view: View) -> Match | None:
 
 
 def _title(view: View, found: pl.DataFrame) -> str:
-    time_ns = total(found, "own_ns")
     shapes = found.group_by("m", "n", "k").agg(pl.col("own_ns").sum())
     m, n, k, _ = shapes.sort("own_ns", "m", "n", "k", descending=True).row(0)
     return (
-        f"{format_count(found.height)} 16-bit matrix products with rows that are no multiple of {ALIGNED_ELEMENTS} elements "
-        f"take {format_ns(time_ns)} ({format_share(time_ns, view.window_ns)}), most of it at m={m}, n={n}, k={k}"
+        f"{share_words(view, total(found, 'own_ns'))} in {format_count(found.height, '16-bit matrix product')} with rows that "
+        f"are no multiple of {ALIGNED_ELEMENTS} elements, most of it at m={m}, n={n}, k={k}"
     )

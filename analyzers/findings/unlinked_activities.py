@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from mmprof.analyzers import intervals
-from mmprof.analyzers.findings.evidence import idle_parts, total
+from mmprof.analyzers.findings.evidence import idle_parts, main_place, share_words, total
 from mmprof.analyzers.findings.registry import (
     EVIDENCE_LIMIT,
     HIGH_SHARE,
@@ -16,7 +16,7 @@ from mmprof.analyzers.findings.registry import (
     finding,
 )
 from mmprof.analyzers.findings.thresholds import STALL_NS
-from mmprof.analyzers.units import format_count, format_ns, format_share
+from mmprof.analyzers.units import format_count, format_ns
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
@@ -35,23 +35,60 @@ def unlinked_activities(view: View) -> Match | None:
     dependency that was not recorded. Record with CPU and device activities together, after a warm-up, with a
     synchronization before the recording starts.
     """
-    parts = {
-        "were launched before the recording": _carried(view),
-        "no recorded reason": _long_queue(view),
-    }
-    unlinked = view.selected.filter(pl.col("launch").is_null())
-    if unlinked.height == view.selected.height:
+    if view.is_host:
         return None
-    return None if not parts else None
+    if view.selected["launch"].null_count() == view.selected.height:
+        return _nothing_linked(view)
+    waits, carried = _long_waits(view), _carried(view)
+    unexplained = intervals.merge(pl.concat([waits.select("start_ns", "end_ns"), carried]))
+    time_ns = intervals.length(unexplained)
+    if time_ns < UNTRUSTED_SHARE * view.window_ns or time_ns == 0:
+        return None
+    return Match(
+        title=_title(view, time_ns, waits, carried),
+        time_ns=time_ns,
+        removable_ns=0,
+        events=waits["event"].drop_nulls().head(EVIDENCE_LIMIT).to_list(),
+        count=waits.height,
+        where=main_place(view, waits["launch_row"], waits["part_ns"]),
+        severity="high" if time_ns >= HIGH_SHARE * view.window_ns else "medium",
+    )
 
 
-def _carried(view: View) -> int:
-    carried = view.all_activities.filter(pl.col("carry_in"))
-    return intervals.overlap_length(intervals.merge(carried), view.window)
+def _nothing_linked(view: View) -> Match:
+    longest = view.selected.sort(pl.col("end_ns") - pl.col("start_ns"), descending=True)
+    return Match(
+        title=f"None of the {format_count(view.selected.height, 'activity', 'activities')} has a launch in this trace: "
+        "neither operators nor the causes of idle time are known",
+        time_ns=view.window_ns,
+        removable_ns=0,
+        events=longest["event"].head(EVIDENCE_LIMIT).to_list(),
+        count=view.selected.height,
+        severity="high",
+    )
 
 
-def _long_queue(view: View) -> pl.DataFrame:
-    return idle_parts(view, "queue").filter(pl.col("part_ns") >= STALL_NS)
+def _long_waits(view: View) -> pl.DataFrame:
+    """Parts of gaps, of a millisecond or more, in which launched work did not start; the longest first."""
+    gaps = idle_parts(view, "queue").filter(pl.col("part_ns") >= STALL_NS)
+    return gaps.with_columns(start_ns=pl.col("end_ns") - pl.col("part_ns"))
 
 
-__all__ = ["EVIDENCE_LIMIT", "HIGH_SHARE", "UNTRUSTED_SHARE", "format_count", "format_ns", "format_share", "total"]
+def _carried(view: View) -> pl.DataFrame:
+    """The part of the window in which activities from before the recording ran."""
+    carried = view.all_activities.filter("carry_in")
+    return intervals.intersect(intervals.merge(carried), view.window)
+
+
+def _title(view: View, time_ns: int, waits: pl.DataFrame, carried: pl.DataFrame) -> str:
+    said = []
+    if waits.height:
+        said.append(
+            f"the GPU idles {format_ns(total(waits, 'part_ns'))} in {format_count(waits.height, 'gap')} with work that was "
+            "launched a millisecond or more before"
+        )
+    if carried.height:
+        said.append(
+            f"work launched before the recording runs for {format_ns(intervals.length(carried))}"
+        )
+    return f"{share_words(view, time_ns)} of the window is unexplained: {', and '.join(said)}"

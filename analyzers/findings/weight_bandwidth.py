@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mmprof.analyzers.findings.evidence import about_activities, total
+from mmprof.analyzers.findings.evidence import about_activities, share_words, total
 from mmprof.analyzers.findings.products import products
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import significant
-from mmprof.analyzers.units import format_bytes, format_count, format_ns, format_share
+from mmprof.analyzers.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
@@ -52,10 +52,8 @@ def weight_bandwidth(view: View) -> Match | None:
 
 def _title(view: View, layers: pl.DataFrame) -> str:
     time_ns, read = total(layers, "own_ns"), total(layers, "second_bytes")
-    rate = format_bytes(read / max(time_ns, 1) * 1e9)
+    rate, rows = format_bytes(read / max(time_ns, 1) * 1e9), layers.select(pl.col("m").max()).item()
     return (
-        f"{format_count(layers.height)} linear layer calls with at most {layers['m'].max()} rows take {format_ns(time_ns)} "
-        f"({format_share(time_ns, view.window_ns)}) to read {format_bytes(read)} of weights, {rate}/s"
+        f"{share_words(view, time_ns)} in {format_count(layers.height, 'call')} of linear layers with at most "
+        f"{format_count(rows, 'row')}, to read {format_bytes(read)} of weights at {rate}/s"
     )
-
-

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmprof.analyzers.errors import MmprofError
-from mmprof.analyzers.load.read import RawTrace, read
+from mmprof.analyzers.load.read import (
+    RawTrace,
+    no_events_list,
+    no_readable_event,
+    no_trace,
+    not_json,
+    read,
+)
+from mmprof.analyzers.load.repair import UNREADABLE
 
 if TYPE_CHECKING:
     from mmprof.analyzers.trace import Trace
@@ -32,11 +40,20 @@ def load(name: str | Path, *, processes: int | None = None) -> Trace:
 
 
 def _no_events(raw: RawTrace, trace: Trace) -> MmprofError:
+    name, unreadable, untimed = raw.source.name, raw.counts.get(UNREADABLE, 0), raw.counts.get("MM-N011", 0)
+    if raw.source.cut and not raw.events:
+        return no_trace(raw.source, b"")
+    if raw.is_array and not raw.valid and raw.events == unreadable:
+        return not_json(name, "[", why="what follows cannot be read")
+    if raw.is_array and raw.events == unreadable > 0:
+        return no_events_list(name, [])
+    if raw.events == unreadable + untimed > 0:
+        return no_readable_event(name, f"{unreadable:,} entries that are no events, {untimed:,} events without a time")
     counted = {**trace.kept_out, "other": len(trace.other), "memory": len(trace.memory)}
-    found = ", ".join(f"{n:,} {what}" for what, n in counted.items() if n) or "an empty list"
+    found = ", ".join(f"{n:,} {what}" for what, n in counted.items() if n) or raw.incomplete or "an empty list"
     return MmprofError(
         "MM-E005",
-        f"{raw.source.name} is a trace without host or device events",
+        f"{name} is a trace without host or device events",
         found=f"{found} among {trace.facts.events:,} entries",
         hint="record with activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], and let a step run inside the window",
     )

@@ -14,7 +14,8 @@ from msgspec import Raw, Struct
 
 from mmprof.analyzers.load import categories as c
 from mmprof.analyzers.load import records as r
-from mmprof.analyzers.load.times import looks_unpadded, parse_column, parse_one
+from mmprof.analyzers.load.layout import DAMAGE
+from mmprof.analyzers.load.times import MAX_NS, parse_column, parse_one
 
 NULL: Final = -(2**63)
 MAX_DUR_NS: Final = 10**15
@@ -83,7 +84,7 @@ class Block(Struct):
     """A decoded run of events.
 
     Attributes:
-        index: Its place among the blocks of the file.
+        index: Its place among the blocks of the file; blocks of the same place keep their order.
         events: Number of events in it, of any phase.
         families: Columns per family of events.
         kept_out: Number of events that no table keeps, per phase or category.
@@ -102,14 +103,19 @@ class Block(Struct):
 
 
 class Decoder:
-    """Turns text or events into blocks; its code tables grow over all the blocks it makes."""
+    """Turns text or events into blocks; its code tables grow over all the blocks it makes.
 
-    def __init__(self) -> None:
+    Attributes:
+        unpadded: Whether times are written without leading zeros of the decimals (`times.looks_unpadded`).
+    """
+
+    def __init__(self, *, unpadded: bool = False) -> None:
+        self.unpadded = unpadded
+        self._left_out: set[int] = set()
         self._names, self._categories, self._threads = Codes(), Codes(), Codes()
         self._calls, self._shapes, self._collectives = Codes({NO_CALL: 0}), Codes(), Codes()
-        self._unpadded = False
         self._events = msgspec.json.Decoder(list[r.Event])
-        self._readers: dict[str, Callable[[list[Raw], Columns], None]] = {
+        self._readers: dict[str, Callable[[list[Raw], Columns], list[int]]] = {
             OPERATOR: self._read_operators,
             LAUNCH: self._read_launches,
             ACTIVITY: self._read_activities,
@@ -122,7 +128,7 @@ class Decoder:
         return Tables(
             names=list(self._names),
             categories=list(self._categories),
-            threads=list(self._threads),
+            threads=[(_in_64_bits(pid), _in_64_bits(tid)) for pid, tid in self._threads],
             calls=list(self._calls),
             shapes=list(self._shapes),
             collectives=list(self._collectives),
@@ -137,22 +143,27 @@ class Decoder:
         """
         return self.block(index, self._events.decode(b"[" + text + b"]"))
 
-    def block(self, index: int, events: Sequence[r.Event]) -> Block:
-        """The block of decoded events."""
+    def block(self, index: int, events: Sequence[r.Entry], mended: Iterable[int] = ()) -> Block:
+        """The block of decoded events, of which those at the positions `mended` had to be repaired."""
         block = Block(index=index, events=len(events))
+        repaired = set(mended)
+        self._left_out.clear()
         by_category, flows, others = _group(events)
         if flows:
             block.kept_out["flow"] = flows
         for category, positions in by_category.items():
-            self._add(block, _FAMILY_OF_KIND[c.kind_of(category)], positions, events)
-        self._add(block, MEMORY, _place_others(block, others, events), events)
+            repaired.update(self._add(block, _FAMILY_OF_KIND[c.kind_of(category)], positions, events))
+        repaired.update(self._add(block, MEMORY, _place_others(block, others, events), events))
+        if analyzed := repaired - self._left_out:
+            count_note(block, "MM-N014", len(analyzed))
         return block
 
-    def _add(self, block: Block, family: str, positions: list[int], events: Sequence[r.Event]) -> None:
+    def _add(self, block: Block, family: str, positions: list[int], events: Sequence[r.Entry]) -> list[int]:
+        """Add events to the columns of their family; the positions of those whose arguments had to be repaired."""
         rows: list[Timed] = [events[p] for p in positions]  # type: ignore[misc]
         positions, rows, starts, durs = self._times(block, positions, rows)
         if not rows:
-            return
+            return []
         columns = Columns()
         columns.codes["event"] = array("I", positions).tobytes()
         columns.codes["category"] = _encode(self._categories, [e.cat for e in rows])
@@ -160,19 +171,19 @@ class Decoder:
         columns.codes["thread"] = _encode(self._threads, [(e.pid, e.tid) for e in rows])
         columns.ints["start_ns"] = starts.tobytes()
         columns.ints["dur_ns"] = durs.tobytes()
-        if reader := self._readers.get(family):
-            reader([e.args for e in rows], columns)
+        reader = self._readers.get(family)
+        repaired = reader([e.args for e in rows], columns) if reader else []
         merge(block.families.setdefault(family, Columns()), columns)
+        return [positions[row] for row in repaired]
 
     def _times(
         self, block: Block, positions: list[int], rows: list[Timed]
     ) -> tuple[list[int], list[Timed], array[int], array[int]]:
         """Start and duration in nanoseconds; rows without a readable time are left out and counted."""
-        starts = parse_column([e.ts for e in rows])
-        durs = parse_column([e.dur if isinstance(e, r.Complete) else _ZERO for e in rows])
-        if starts is not None and durs is not None and 0 <= min(durs, default=0) <= max(durs, default=0) < MAX_DUR_NS:
+        starts = parse_column([e.ts for e in rows], unpadded=self.unpadded)
+        durs = parse_column([e.dur if isinstance(e, r.Complete) else _ZERO for e in rows], unpadded=self.unpadded)
+        if starts and durs and _within(starts, -MAX_NS, MAX_NS) and _within(durs, -1, MAX_DUR_NS):
             return positions, rows, starts, durs
-        self._unpadded = self._unpadded or looks_unpadded([bytes(e.ts) for e in rows])
         return self._irregular_times(block, positions, rows)
 
     def _irregular_times(
@@ -180,38 +191,46 @@ class Decoder:
     ) -> tuple[list[int], list[Timed], array[int], array[int]]:
         kept: tuple[list[int], list[Timed], array[int], array[int]] = ([], [], array("q"), array("q"))
         for position, event in zip(positions, rows, strict=True):
-            start = parse_one(bytes(event.ts), unpadded=self._unpadded)
-            dur = self._duration(block, event)
-            if start is None or dur is None:
-                count_note(block, "MM-N011" if start is None else "MM-N013")
-                continue
-            for column, value in zip(kept, (position, event, start, dur), strict=True):
-                column.append(value)  # type: ignore[arg-type]
+            start = parse_one(bytes(event.ts), unpadded=self.unpadded)
+            if start is None or abs(start) >= MAX_NS:
+                self._leave_out(block, position, "MM-N011")
+            elif (dur := self._duration(block, event)) >= MAX_DUR_NS:
+                self._leave_out(block, position, "MM-N013")
+            else:
+                kept[0].append(position)
+                kept[1].append(event)
+                kept[2].append(start)
+                kept[3].append(dur)
         return kept
 
-    def _duration(self, block: Block, event: Timed) -> int | None:
-        """Nanoseconds, 0 where missing or negative (counted); None where it is longer than any trace."""
+    def _leave_out(self, block: Block, position: int, code: str) -> None:
+        count_note(block, code)
+        self._left_out.add(position)
+
+    def _duration(self, block: Block, event: Timed) -> int:
+        """Nanoseconds, 0 where missing or negative (counted)."""
         if isinstance(event, r.Instant):
             return 0
-        dur = parse_one(bytes(event.dur), unpadded=self._unpadded)
-        if dur is None and bytes(event.dur).strip(b'"-.0123456789') == b"" and len(bytes(event.dur)) > 18:
-            return None
+        dur = parse_one(bytes(event.dur), unpadded=self.unpadded)
         if dur is None or dur < 0:
             count_note(block, "MM-N012")
             return 0
-        return dur if dur < MAX_DUR_NS else None
+        return dur
 
-    def _read_operators(self, raw: list[Raw], columns: Columns) -> None:
-        args = _decode_args(_OPERATOR_ARGS, raw)
+    def _read_operators(self, raw: list[Raw], columns: Columns) -> list[int]:
+        args, repaired = _decode_args(_OPERATOR_ARGS, raw)
         columns.ints["sequence"] = _whole([a.sequence for a in args])
         columns.ints["forward_thread"] = _whole([a.forward_thread for a in args])
         columns.codes["call"] = _encode(self._calls, map(_call_of, args))
+        return repaired
 
-    def _read_launches(self, raw: list[Raw], columns: Columns) -> None:
-        columns.ints["correlation"] = _whole([a.correlation for a in _decode_args(_LAUNCH_ARGS, raw)])
+    def _read_launches(self, raw: list[Raw], columns: Columns) -> list[int]:
+        args, repaired = _decode_args(_LAUNCH_ARGS, raw)
+        columns.ints["correlation"] = _whole([a.correlation for a in args])
+        return repaired
 
-    def _read_activities(self, raw: list[Raw], columns: Columns) -> None:
-        args = _decode_args(_ACTIVITY_ARGS, raw)
+    def _read_activities(self, raw: list[Raw], columns: Columns) -> list[int]:
+        args, repaired = _decode_args(_ACTIVITY_ARGS, raw)
         columns.ints["correlation"] = _whole([a.correlation for a in args])
         columns.ints["stream"] = _whole([a.stream for a in args])
         columns.ints["device"] = _whole([a.device for a in args])
@@ -220,10 +239,12 @@ class Decoder:
         columns.ints["occupancy_percent"] = _whole([a.occupancy for a in args])
         columns.codes["shape"] = _encode(self._shapes, [(_text(a.grid), _text(a.block)) for a in args])
         columns.codes["collective"] = _encode(self._collectives, map(_collective_of, args))
+        return repaired
 
 
 _ZERO: Final = Raw(b"0")
 _EMPTY: Final = Raw(b"{}")
+_FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
 _OPERATOR_ARGS: Final = msgspec.json.Decoder(list[r.OperatorArgs])
 _LAUNCH_ARGS: Final = msgspec.json.Decoder(list[r.LaunchArgs])
 _ACTIVITY_ARGS: Final = msgspec.json.Decoder(list[r.ActivityArgs])
@@ -244,7 +265,7 @@ def count_note(block: Block, code: str, count: int = 1) -> None:
     block.notes[code] = block.notes.get(code, 0) + count
 
 
-def _group(events: Sequence[r.Event]) -> tuple[dict[str, list[int]], int, list[int]]:
+def _group(events: Sequence[r.Entry]) -> tuple[dict[str, list[int]], int, list[int]]:
     """Positions of complete events by category, the number of flows, and positions of the rest."""
     by_category: dict[str, list[int]] = {}
     others: list[int] = []
@@ -263,36 +284,59 @@ def _group(events: Sequence[r.Event]) -> tuple[dict[str, list[int]], int, list[i
     return by_category, flows, others
 
 
-def _place_others(block: Block, positions: list[int], events: Sequence[r.Event]) -> list[int]:
+def _place_others(block: Block, positions: list[int], events: Sequence[r.Entry]) -> list[int]:
     """Keep labels and count what no table keeps; the positions of memory events are returned."""
     memory = []
     for position in positions:
         event = events[position]
         if isinstance(event, r.Metadata):
             label = event.args.name or event.args.labels or ""
-            block.labels.append((event.name, event.pid, event.tid, label))
+            block.labels.append((event.name, _in_64_bits(event.pid), _in_64_bits(event.tid), label))
         elif isinstance(event, r.Instant) and event.name == "[memory]":
             memory.append(position)
-        else:
+        elif not isinstance(event, r.Unread):
             phase = type(event).__name__.lower()
             block.kept_out[phase] = block.kept_out.get(phase, 0) + 1
     return memory
 
 
-def _decode_args(decoder: msgspec.json.Decoder[list[T]], raw: list[Raw]) -> list[T]:
+def _in_64_bits(row: int | str) -> int | str:
+    """A process or thread id as other processes can read it."""
+    return row if isinstance(row, str) or abs(row) < 2**63 else str(row)
+
+
+def _within(values: array[int], above: int, below: int) -> bool:
+    return above < min(values) and max(values) < below
+
+
+def _decode_args(decoder: msgspec.json.Decoder[list[T]], raw: list[Raw]) -> tuple[list[T], list[int]]:
+    """The arguments of the events, and which of them have a field of a wrong type, which is ignored."""
     present = [_EMPTY if a is r.ABSENT else a for a in raw]
     try:
-        return decoder.decode(b"[" + b",".join(present) + b"]")
-    except (msgspec.MsgspecError, RecursionError):
-        return [_one_args(decoder, a) for a in present]
+        return decoder.decode(b"[" + b",".join(present) + b"]"), []
+    except DAMAGE:
+        read = [_one_args(decoder, a) for a in present]
+    return [args for args, _ in read], [row for row, (_, repaired) in enumerate(read) if repaired]
 
 
-def _one_args(decoder: msgspec.json.Decoder[list[T]], raw: Raw) -> T:
-    """The arguments of one event; none at all where they are not of the expected form."""
+def _one_args(decoder: msgspec.json.Decoder[list[T]], raw: Raw) -> tuple[T, bool]:
+    """The arguments of one event without the fields of a wrong type, and whether there were any."""
+    if (args := _args_or_none(decoder, bytes(raw))) is not None:
+        return args, False
     try:
-        return decoder.decode(b"[" + bytes(raw) + b"]")[0]
-    except (msgspec.MsgspecError, RecursionError):
-        return decoder.decode(b"[{}]")[0]
+        fields = _FIELDS.decode(raw)
+    except DAMAGE:
+        fields = {}
+    single = (msgspec.json.encode({name: value}) for name, value in fields.items())
+    good = b",".join(text[1:-1] for text in single if _args_or_none(decoder, text) is not None)
+    return decoder.decode(b"[{" + good + b"}]")[0], bytes(raw) != b"null"
+
+
+def _args_or_none(decoder: msgspec.json.Decoder[list[T]], text: bytes) -> T | None:
+    try:
+        return decoder.decode(b"[" + text + b"]")[0]
+    except DAMAGE:
+        return None
 
 
 def _encode(codes: Codes, values: Iterable[object]) -> bytes:
@@ -301,18 +345,19 @@ def _encode(codes: Codes, values: Iterable[object]) -> bytes:
 
 def _whole(values: list[r.Number]) -> bytes:
     """int64 column of the values that are whole numbers, NULL for the others."""
-    column = [NULL if v is None else v if type(v) is int else _whole_or_null(v) for v in values]
+    column = [v if type(v) is int else NULL if v is None else _whole_or_null(v) for v in values]
     try:
         return array("q", column).tobytes()
     except OverflowError:  # `Comms Id` and damaged ids are up to uint64 and beyond
         return array("q", [v if -(2**63) < v < 2**63 else NULL for v in column]).tobytes()
 
 
-def _whole_or_null(value: r.Number) -> int:
+def _whole_or_null(value: float | str) -> int:
     try:
-        return int(value, 0) if isinstance(value, str) else int(value)
+        whole = int(value, 0) if isinstance(value, str) else int(value)
     except (ValueError, OverflowError):
         return NULL
+    return whole if isinstance(value, str) or whole == value else NULL
 
 
 def _text(raw: Raw) -> str:
@@ -340,20 +385,22 @@ def _collective_of(args: r.ActivityArgs) -> Collective:
     return (str(args.collective), str(args.element_type or ""), whole[0], whole[1], whole[2])
 
 
-def _read_syncs(raw: list[Raw], columns: Columns) -> None:
-    args = _decode_args(_SYNC_ARGS, raw)
+def _read_syncs(raw: list[Raw], columns: Columns) -> list[int]:
+    args, repaired = _decode_args(_SYNC_ARGS, raw)
     columns.ints["correlation"] = _whole([a.correlation for a in args])
     columns.ints["stream"] = _whole([a.stream for a in args])
     columns.ints["device"] = _whole([a.device for a in args])
     columns.ints["wait_on_stream"] = _whole([a.wait_on_stream for a in args])
     columns.ints["wait_on_correlation"] = _whole([a.wait_on_correlation for a in args])
+    return repaired
 
 
-def _read_memory(raw: list[Raw], columns: Columns) -> None:
-    args = _decode_args(_MEMORY_ARGS, raw)
+def _read_memory(raw: list[Raw], columns: Columns) -> list[int]:
+    args, repaired = _decode_args(_MEMORY_ARGS, raw)
     columns.ints["address"] = _whole([a.address for a in args])
     columns.ints["bytes"] = _whole([a.bytes for a in args])
     columns.ints["total_allocated"] = _whole([a.total_allocated for a in args])
     columns.ints["total_reserved"] = _whole([a.total_reserved for a in args])
     columns.ints["device_type"] = _whole([a.device_type for a in args])
     columns.ints["device"] = _whole([a.device for a in args])
+    return repaired

@@ -180,11 +180,12 @@ def _read_head(chunks: Iterator[bytes]) -> tuple[Head, bytes]:
             break
     if text.startswith(b"["):
         return Head(b"", found=True), bytes(text[1:])
-    searched, tries = 0, 0
-    while len(text) < _HEAD_LIMIT_BYTES and tries < _KEY_TRIES:
-        for tries, match in enumerate(_EVENTS_KEY.finditer(text, searched), start=tries + 1):
+    searched, nested = 0, 0
+    while len(text) < _HEAD_LIMIT_BYTES and nested < _KEY_TRIES:
+        for match in _EVENTS_KEY.finditer(text, searched):
             if _at_top_level(bytes(text[: match.start()])):
                 return Head(bytes(text[: match.start()]), found=True), bytes(text[match.end() :])
+            nested += 1
         searched = max(0, len(text) - _KEY_TAIL_BYTES)
         if not (chunk := next(chunks, b"")):
             break

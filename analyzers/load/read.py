@@ -19,9 +19,18 @@ import msgspec
 from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.load import blocks as b
 from mmprof.analyzers.load import repair
-from mmprof.analyzers.load.layout import Fragment, Head, metadata_of, split
-from mmprof.analyzers.load.source import Source, plain_size_hint
-from mmprof.analyzers.load.worker import LENGTH_BYTES, Decoded, Failed, Finished, Message, decode_fragment
+from mmprof.analyzers.load.layout import DAMAGE, Fragment, Head, metadata_of, split, tail_metadata
+from mmprof.analyzers.load.source import Source, empty, plain_size_hint
+from mmprof.analyzers.load.worker import (
+    LENGTH_BYTES,
+    Decoded,
+    Failed,
+    Finished,
+    Message,
+    decode_share,
+    place_of,
+    salvaged_block,
+)
 
 PARALLEL_FROM_BYTES: Final = 48 << 20
 MAX_PROCESSES: Final = 4
@@ -43,17 +52,23 @@ class RawTrace:
     Attributes:
         shares: Decoded blocks by decoder; block indices give the order in the file.
         metadata: Everything in the document beside the events.
-        salvaged: Whether the event array had no end: only what came before is here.
+        is_array: Whether the document is just a list, without keys.
+        valid: Whether the event list is valid JSON, as far as it had to be looked at closely.
+        unpadded: Whether times are written without leading zeros of the decimals.
+        incomplete: What shows that the document was cut off; empty if nothing does.
         counts: Events per note code that were mended or skipped.
         kept_out: Events per phase that no table keeps.
         labels: Metadata events as (what, pid, tid, label).
-        events: Number of events.
+        events: Number of entries of the event list.
     """
 
     source: Source
     shares: list[Share] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
-    salvaged: bool = False
+    is_array: bool = False
+    valid: bool = True
+    unpadded: bool = False
+    incomplete: str = ""
     counts: dict[str, int] = field(default_factory=dict)
     kept_out: dict[str, int] = field(default_factory=dict)
     labels: list[tuple[str, int | str, int | str, str]] = field(default_factory=list)
@@ -65,20 +80,23 @@ def read(name: str, *, processes: int | None = None) -> RawTrace:
 
     Args:
         name: Path of the trace, or `-`.
-        processes: Number of decoding processes; None decides by the size of the file.
+        processes: Number of decoding processes; None decides by the size of the file. What can be read just once, as
+            standard input, is read by this process.
 
     Raises:
         MmprofError: The input cannot be read as a trace at all.
     """
-    count = processes or _processes_for(name)
+    count = (processes or _processes_for(name)) if _is_file(name) else 1
     source = Source(name)
     with _collector_off():
         return _read_parallel(source, count) if count > 1 else _read_here(source)
 
 
+def _is_file(name: str) -> bool:
+    return name != "-" and Path(name).is_file()
+
+
 def _processes_for(name: str) -> int:
-    if name == "-" or not Path(name).is_file():
-        return 1
     if plain_size_hint(Path(name)) < PARALLEL_FROM_BYTES:
         return 1
     return min(_cores(), MAX_PROCESSES)
@@ -101,19 +119,18 @@ def _collector_off() -> Iterator[None]:
 
 
 def _read_here(source: Source) -> RawTrace:
-    decoder, done = b.Decoder(), []
+    decoder = b.Decoder()
     parts = split(source)
     head = next(parts)
-    for part in parts:
-        if isinstance(part, Fragment):
-            done.append(decode_fragment(decoder, part))
-    trace = RawTrace(source)
+    done = list(decode_share(decoder, parts))
+    trace = RawTrace(source, unpadded=decoder.unpadded)
     _assemble(trace, _checked(head, source), [(decoder.tables(), done)])
     return trace
 
 
 def _read_parallel(source: Source, count: int) -> RawTrace:
-    head = _checked(next(split(Source(source.name))), source)
+    opened = Source(source.name)
+    head = _checked(next(split(opened)), opened)
     with ThreadPoolExecutor(count) as pool:
         waiting = [pool.submit(_receive, source.name, index, count) for index in range(count)]
         importlib.import_module("polars")  # 0.3 s that this process would otherwise spend alone, afterwards
@@ -123,7 +140,7 @@ def _read_parallel(source: Source, count: int) -> RawTrace:
     shares = [r for r in results if r is not None]
     facts = shares[0][0]
     source.adopt(facts.sha256, facts.read_bytes, facts.plain_bytes, facts.cut)
-    trace = RawTrace(source)
+    trace = RawTrace(source, unpadded=facts.unpadded)
     _assemble(trace, head, [(finished.tables, decoded) for finished, decoded in shares])
     return trace
 
@@ -134,20 +151,19 @@ def _receive(name: str, index: int, count: int) -> tuple[Finished, list[Decoded]
         f"import sys; sys.path[:] = {sys.path!r}; "
         f"from mmprof.analyzers.load.worker import main; main({name!r}, {index}, {count})"
     )
-    decoded: list[Decoded] = []
     try:
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)  # noqa: S603
+        # what a process says of its own failure would only repeat what reading here says next
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
     except OSError:
         return None
     with process:
         assert process.stdout is not None
-        for message in _messages(process.stdout):
-            if isinstance(message, Failed):
-                raise MmprofError(message.code, message.message, found=message.found, hint=message.hint)
-            if isinstance(message, Finished):
-                return message, decoded
-            decoded.append(message)
-    return None
+        messages = list(_messages(process.stdout))
+    for failed in messages:
+        if isinstance(failed, Failed):
+            raise MmprofError(failed.code, failed.message, found=failed.found, hint=failed.hint)
+    decoded = [m for m in messages if isinstance(m, Decoded)]
+    return next(((m, decoded) for m in messages if isinstance(m, Finished)), None)
 
 
 def _messages(pipe: IO[bytes]) -> Iterator[Message]:
@@ -169,34 +185,73 @@ def _checked(head: Head | Fragment, source: Source) -> bytes:
 
 def no_trace(source: Source, text: bytes) -> MmprofError:
     """The error for input in which no event array was found."""
-    start = text[:40].decode("utf-8", "replace").strip()
-    if source.cut and not text.strip():
+    if source.cut:
         return MmprofError(
-            "MM-E009", f"{source.name} holds nothing readable", found=source.cut, hint="copy or record the file again"
+            "MM-E009",
+            f"{source.name} holds nothing readable",
+            found=source.cut,
+            hint="copy or record the file again",
         )
-    if not start.startswith("{"):
-        return MmprofError(
-            "MM-E003",
-            f"{source.name} is not JSON",
-            found=f"it starts with {start!r}" if start else "only blanks",
-            hint="give a trace exported by torch.profiler (.json, .json.gz or .json.zst)",
-        )
-    keys = ", ".join(sorted(map(repr, metadata_of(text, b"")))[:8])
+    if source.plain_bytes == 0:
+        return empty(source.name, found=f"{source.read_bytes:,} bytes that hold nothing")
+    try:
+        document = msgspec.json.decode(text)
+    except DAMAGE as error:
+        return not_json(source.name, _start(text), why=str(error))
+    if isinstance(document, dict) and "traceEvents" in document:
+        return no_readable_event(source.name, f"`traceEvents` is {_json_type(document['traceEvents'])}, not a list")
+    return no_events_list(source.name, document)
+
+
+def not_json(name: str, start: str, *, why: str) -> MmprofError:
+    """The error for text that is not JSON."""
+    return MmprofError(
+        "MM-E003",
+        f"{name} is not JSON",
+        found=f"it starts with {start!r} ({why})" if start else "only blanks",
+        hint="give a trace exported by torch.profiler (.json, .json.gz or .json.zst)",
+    )
+
+
+def no_events_list(name: str, document: object) -> MmprofError:
+    """The error for JSON that is no trace."""
+    keys = ", ".join(sorted(map(repr, document))[:8]) if isinstance(document, dict) else ""
     return MmprofError(
         "MM-E004",
-        f"{source.name} is JSON, but no trace: it has no list `traceEvents`",
-        found=f"the keys {keys}" if keys else f"{len(text):,} bytes that start with {start!r}",
+        f"{name} is JSON, but no trace: it has no list `traceEvents`",
+        found=f"the keys {keys}" if keys else _json_type(document),
         hint="export with prof.export_chrome_trace(...)",
     )
 
 
+def no_readable_event(name: str, found: str) -> MmprofError:
+    """The error for a trace without a single entry that has the form of an event."""
+    return MmprofError(
+        "MM-E008",
+        f"{name} has no readable event: what it lists has none of the expected types",
+        found=found,
+        hint="export with prof.export_chrome_trace(...), and leave the file as it is",
+    )
+
+
+def _start(text: bytes) -> str:
+    return text[:40].decode("utf-8", "replace").strip()
+
+
+def _json_type(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
 def _assemble(trace: RawTrace, head: bytes, shares: list[tuple[b.Tables, list[Decoded]]]) -> None:
+    trace.is_array = not head
     trace.shares = [Share([k for d in done for k in d.blocks], tables) for tables, done in shares]
     done = sorted((d for _, decoded in shares for d in decoded), key=lambda d: d.index)
-    tail = next((d.tail for d in done if d.tail is not None), None)
-    careful = _salvage_runs(trace, done)
-    tail = careful if tail is None else tail
-    trace.salvaged = tail is None
+    tail = _salvage_runs(trace, done)
+    if tail is None:
+        trace.incomplete = "the list of events has no end"
+    elif tail_metadata(tail) is None or (head and not tail.strip()):
+        trace.incomplete = "what follows the list of events has no end"
     trace.metadata = metadata_of(head, tail or b"")
     _number_events(trace)
 
@@ -213,29 +268,31 @@ def _number_events(trace: RawTrace) -> None:
 
 
 def _salvage_runs(trace: RawTrace, done: list[Decoded]) -> bytes | None:
-    """Read the fragments that came back as text; what follows the event array, if its end was in one of them."""
-    decoder, blocks, tail = b.Decoder(), [], None
-    for run in _runs(done):
-        if tail is not None:
-            break
-        found = repair.salvage(b",".join(d.text for d in run))
-        blocks.append(decoder.block(run[0].index, found.events))
-        for code, count in found.counts.items():
-            trace.counts[code] = trace.counts.get(code, 0) + count
-        tail = found.tail if found.ended else None
+    """Read the text that no fragment could read alone; what follows the event array, None if that has no end."""
+    decoder, blocks = b.Decoder(unpadded=trace.unpadded), []
+    tail = next((d.tail for d in done if d.tail is not None), None)
+    for place, text, last in _runs(done):
+        found = repair.salvage(text, last=last and tail is None)
+        blocks.append(salvaged_block(decoder, place, found))
+        tail = found.tail if tail is None else tail
+        trace.valid = trace.valid and found.valid
     if blocks:
         trace.shares.append(Share(blocks, decoder.tables()))
     return tail
 
 
-def _runs(done: list[Decoded]) -> Iterator[list[Decoded]]:
-    """Neighbouring fragments that came back as text: a wrong cut between two of them is mended by joining."""
-    run: list[Decoded] = []
+def _runs(done: list[Decoded]) -> Iterator[tuple[int, bytes, bool]]:
+    """Unclear texts of neighbouring fragments, joined: (place, text, whether it reaches the end of the file)."""
+    texts: list[bytes] = []
+    place = 0
     for fragment in done:
-        if fragment.text:
-            run.append(fragment)
-        elif run:
-            yield run
-            run = []
-    if run:
-        yield run
+        if fragment.before:
+            place = place if texts else place_of(fragment.index, offset=-1)
+            texts.append(fragment.before)
+        if fragment.blocks:
+            if texts:
+                yield place, b",".join(texts), False
+            texts, place = [], place_of(fragment.index, offset=1)
+            texts += [fragment.after] if fragment.after else []
+    if texts:
+        yield place, b",".join(texts), True

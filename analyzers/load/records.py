@@ -71,7 +71,14 @@ class Counter(Struct, gc=False, tag_field="ph", tag="C"):
     """A counter sample: counted, not analyzed."""
 
 
+class Unread(Struct, gc=False, frozen=True):
+    """The place of an entry that is no readable event, with the code of the note that tells of it."""
+
+    code: str
+
+
 Event = Complete | Instant | Metadata | FlowStart | FlowEnd | FlowStep | Counter
+Entry = Event | Unread
 
 
 class OperatorArgs(Struct, gc=False, frozen=True):

@@ -7,9 +7,9 @@ a schema, then joined with its neighbours (a cut inside a string), and at last s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -21,14 +21,16 @@ from mmprof.analyzers.load.mending import mend
 UNREADABLE: Final = "MM-N015"
 ODD_PHASE: Final = "MM-N016"
 
+T = TypeVar("T")
+
 _CUT: Final = re.compile(rb"(?<=\})\s*,\s*(?=\{)")
 _BETWEEN: Final = b" \r\n\t,"
 _JOIN_LIMIT: Final = 8
 _PHASE_KEY: Final = b'"ph"'
-_EVENT: Final = msgspec.json.Decoder(r.Event)
+_EVENT: Final[msgspec.json.Decoder[r.Event]] = msgspec.json.Decoder(r.Event)
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
 _TEXT: Final = msgspec.json.Decoder(str)
-_ID: Final = msgspec.json.Decoder(int | str)
+_ID: Final[msgspec.json.Decoder[int | str]] = msgspec.json.Decoder(int | str)
 _LABEL: Final = msgspec.json.Decoder(r.Label)
 
 
@@ -44,7 +46,7 @@ class Salvage:
         tail: What follows the end of the event array; None if its end was not found.
     """
 
-    events: list[r.Event | r.Unread] = field(default_factory=list)
+    events: list[r.Entry] = field(default_factory=list)
     mended: set[int] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
     valid: bool = True
@@ -53,7 +55,7 @@ class Salvage:
     def leave_out(self, code: str) -> None:
         """Count an entry that is no readable event, and keep its place."""
         self.counts[code] = self.counts.get(code, 0) + 1
-        self.events.append(r.Unread())
+        self.events.append(r.Unread(code))
 
 
 def salvage(text: bytes, *, last: bool = False) -> Salvage:
@@ -71,7 +73,7 @@ def salvage(text: bytes, *, last: bool = False) -> Salvage:
             _read_entry(bytes(entry), found)
         return found
     found.valid = False
-    _read_pieces([p.strip(_BETWEEN) for p in _CUT.split(text) if p.strip(_BETWEEN)], found)
+    _read_pieces(text, found)
     if last and found.tail is None:
         _forget_partial_entry(found)
     return found
@@ -88,7 +90,7 @@ def _end_after_damage(text: bytes) -> tuple[bytes, bytes] | None:
 
 def _forget_partial_entry(found: Salvage) -> None:
     """What the file was cut in is not an entry that could not be read: the note about the cut tells of it."""
-    while found.events and isinstance(found.events[-1], r.Unread) and found.counts.get(UNREADABLE):
+    while found.events and found.events[-1] == r.Unread(UNREADABLE):
         found.events.pop()
         found.counts[UNREADABLE] -= 1
 
@@ -101,23 +103,28 @@ def _read_entry(entry: bytes, found: Salvage) -> None:
         found.leave_out(UNREADABLE)
 
 
-def _read_pieces(pieces: list[bytes], found: Salvage) -> None:
-    """Read text that was cut where events seem to end."""
+def _read_pieces(text: bytes, found: Salvage) -> None:
+    """Read text that is cut where events seem to end, each event joined with what follows if need be."""
+    cuts = [match.span() for match in _CUT.finditer(text)]
+    starts = [0, *(end for _, end in cuts)]
+    ends = [*(start for start, _ in cuts), len(text)]
     position = 0
-    while position < len(pieces):
-        position += _read_joined(pieces, position, found)
+    while position < len(starts):
+        near = ends[position : position + _JOIN_LIMIT]
+        position += _read_joined((text[starts[position] : end].strip(_BETWEEN) for end in near), found)
 
 
-def _read_joined(pieces: list[bytes], position: int, found: Salvage) -> int:
-    """Read the event whose text starts at `position`, joined with what follows if need be; how many pieces it took."""
-    for count in range(1, min(_JOIN_LIMIT, len(pieces) - position) + 1):
-        joined = b", ".join(pieces[position : position + count])
-        if (event := _strict(joined)) is not None:
+def _read_joined(candidates: Iterable[bytes], found: Salvage) -> int:
+    """Read the first of ever longer texts that is an event; the number of pieces that it took."""
+    for count, text in enumerate(candidates, start=1):
+        if not text and count == 1:
+            return 1
+        if (event := _strict(text)) is not None:
             found.events.append(event)
             return count
-        if _read_mended(joined, found):
+        if _read_mended(text, found):
             return count
-        if not _may_continue(joined):
+        if not _may_continue(text):
             break
     found.leave_out(UNREADABLE)
     return 1
@@ -151,7 +158,7 @@ def _read_mended(text: bytes, found: Salvage) -> bool:
     return True
 
 
-def _typed(decoder: msgspec.json.Decoder[r.T], raw: Raw | None) -> r.T | None:
+def _typed(decoder: msgspec.json.Decoder[T], raw: Raw | None) -> T | None:
     try:
         return None if raw is None else decoder.decode(raw)
     except layout.DAMAGE:

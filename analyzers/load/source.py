@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final, Protocol
+from typing import IO, Final, Protocol, cast
 
 from isal import isal_zlib
 
 from mmprof.analyzers.errors import MmprofError
 
 _READ_BYTES: Final = 1 << 18
+# What is decompressed at once: at most 64 MB of deflate's 1032:1, or of zstd's 128 KB for each run of 4 bytes.
+_GZIP_STEP_BYTES: Final = 1 << 16
+_ZSTD_STEP_BYTES: Final = 1 << 11
 # The longest run that deflate can encode gives 1032:1; real traces compress 8:1 to 40:1.
 _BOMB_RATIO: Final = 400
 _BOMB_FLOOR_BYTES: Final = 256 << 20
 _GZIP: Final = b"\x1f\x8b"
+_GZIP_DAMAGE: Final = cast("type[Exception]", isal_zlib.error)  # its stub has it as an instance
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 
 
@@ -58,14 +61,9 @@ class Source:
 
     def __iter__(self) -> Iterator[bytes]:
         with _open(self.name) as file:
-            first = file.read(_READ_BYTES)
+            first = self._read(file)
             if not first:
-                raise MmprofError(
-                    "MM-E002",
-                    f"{self.name} is empty",
-                    found="0 bytes",
-                    hint="record the trace again: the profiler was probably stopped before it exported",
-                )
+                raise empty(self.name, found="0 bytes")
             for data in self._decompressed(first, file):
                 self.plain_bytes += len(data)
                 self._refuse_bomb()
@@ -77,33 +75,47 @@ class Source:
             self.read_bytes += len(data)
             self._digest.update(data)
             yield data
-            data = file.read(_READ_BYTES)
+            data = self._read(file)
+
+    def _read(self, file: IO[bytes]) -> bytes:
+        try:
+            return file.read(_READ_BYTES)
+        except OSError as error:
+            raise unreadable(self.name, error) from error
 
     def _decompressed(self, first: bytes, file: IO[bytes]) -> Iterator[bytes]:
         raw = self._raw(first, file)
         if first.startswith(_GZIP):
-            return self._members(raw, lambda: isal_zlib.decompressobj(31), isal_zlib.error)
+            steps = _steps(raw, _GZIP_STEP_BYTES)
+            return self._members(steps, lambda: isal_zlib.decompressobj(31), _GZIP_DAMAGE)
         if first.startswith(_ZSTD):
             import zstandard  # noqa: PLC0415  (20 ms that only a zstd file should pay)
 
-            return self._members(raw, lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError)
+            steps = _steps(raw, _ZSTD_STEP_BYTES)
+            return self._members(steps, lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError)
         return raw
 
     def _members(
         self, raw: Iterator[bytes], make: Callable[[], _Decompressor], damage: type[Exception]
     ) -> Iterator[bytes]:
         """Decompress one member (or frame) after the other; stop at damage and say so in `cut`."""
-        member = make()
+        member, starts_with = make(), b""
         for data in raw:
             rest = data
+            starts_with = starts_with or data[:1]
             while rest:
                 if member.eof:
+                    if not rest.startswith(starts_with):
+                        rest = b""  # padding after the last member, which gzip and zstd ignore as well
+                        continue
                     member = make()
                 try:
-                    yield member.decompress(rest)
+                    plain = member.decompress(rest)
                 except damage as error:
                     self.cut = f"the compressed data is damaged ({error})"
                     return
+                if plain:
+                    yield plain
                 rest = member.unused_data if member.eof else b""
         if not member.eof:
             self.cut = "the compressed data ends before its end"
@@ -118,6 +130,12 @@ class Source:
             )
 
 
+def _steps(raw: Iterator[bytes], size: int) -> Iterator[bytes]:
+    for data in raw:
+        for start in range(0, len(data), size):
+            yield data[start : start + size]
+
+
 def plain_size_hint(path: Path) -> int:
     """Roughly how many bytes the file holds decompressed: the length field of gzip, the size of anything else."""
     size = path.stat().st_size
@@ -129,18 +147,22 @@ def plain_size_hint(path: Path) -> int:
 
 
 def _open(name: str) -> IO[bytes]:
-    if name == "-":
-        return open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: PTH123, SIM115
     try:
-        return Path(name).open("rb")
-    except OSError as error:
+        return open(0, "rb", closefd=False) if name == "-" else Path(name).open("rb")
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise unreadable(name, error) from error
 
 
-def unreadable(name: str, error: OSError) -> MmprofError:
-    """The error for a path that cannot be opened."""
+def empty(name: str, *, found: str) -> MmprofError:
+    """The error for an input without content."""
+    hint = "record the trace again: the profiler was probably stopped before it exported"
+    return MmprofError("MM-E002", f"{name} is empty", found=found, hint=hint)
+
+
+def unreadable(name: str, error: OSError | ValueError) -> MmprofError:
+    """The error for a path that cannot be opened or read."""
     if isinstance(error, FileNotFoundError):
         found = "no such file or directory"
     else:
-        found = error.strerror or str(error)
+        found = getattr(error, "strerror", None) or str(error)
     return MmprofError("MM-E001", f"cannot read {name}", found=found, hint="check the path and its permissions")

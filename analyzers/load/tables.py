@@ -12,6 +12,7 @@ import polars as pl
 from mmprof.analyzers import nesting
 from mmprof.analyzers.load import blocks as b
 from mmprof.analyzers.load import categories as c
+from mmprof.analyzers.load.checks import check
 from mmprof.analyzers.load.link import link
 from mmprof.analyzers.load.read import RawTrace
 from mmprof.analyzers.notes import Note, note
@@ -32,6 +33,7 @@ _INTS: Final = {
     b.MEMORY: ("address", "bytes", "total_allocated", "total_reserved", "device_type", "device"),
     b.OTHER: (),
 }
+_UNKNOWN_DEVICE: Final = -2  # -1 is the host (view.HOST_DEVICE)
 _COLLECTIVE: Final = {
     "collective": pl.String,
     "element_type": pl.String,
@@ -50,18 +52,12 @@ _TABLE_OF_CODE: Final = {
 
 
 class _Vocabulary:
-    """One numbering for the code tables of all decoders."""
+    """One numbering for the code tables of all decoders: values in order, whoever met them first."""
 
     def __init__(self, raw: RawTrace) -> None:
-        self._codes = {field: b.Codes() for field in _TABLE_OF_CODE.values()}
-        self._codes["calls"][b.NO_CALL] = 0
-        self._maps = [self._numbering(share.tables) for share in raw.shares]
-
-    def _numbering(self, tables: b.Tables) -> dict[str, pl.Series]:
-        return {
-            field: pl.Series([codes[_key(field, v)] for v in getattr(tables, field)], dtype=pl.UInt32)
-            for field, codes in self._codes.items()
-        }
+        self._values = {field: _distinct(field, raw) for field in _TABLE_OF_CODE.values()}
+        codes = {field: dict(zip(values, range(len(values)), strict=True)) for field, values in self._values.items()}
+        self._maps = [_numbering(share.tables, codes) for share in raw.shares]
 
     def translate(self, share: int, column: str, local: pl.Series) -> pl.Series:
         """The codes of one share's column in the common numbering."""
@@ -70,7 +66,25 @@ class _Vocabulary:
 
     def values(self, field: str) -> list[Any]:
         """What the common codes of a table stand for."""
-        return list(self._codes[field])
+        return self._values[field]
+
+
+def _distinct(field: str, raw: RawTrace) -> list[Any]:
+    found = {_key(field, value) for share in raw.shares for value in getattr(share.tables, field)}
+    if field == "calls":
+        found.add(b.NO_CALL)  # code 0: the empty text is first in order
+    return sorted(found, key=_numbers_first) if field == "threads" else sorted(found)
+
+
+def _numbers_first(thread: b.Thread) -> tuple[tuple[bool, int | str], ...]:
+    return tuple((isinstance(v, str), v) for v in thread)
+
+
+def _numbering(tables: b.Tables, codes: Mapping[str, Mapping[Any, int]]) -> dict[str, pl.Series]:
+    return {
+        field: pl.Series([known[_key(field, v)] for v in getattr(tables, field)], dtype=pl.UInt32)
+        for field, known in codes.items()
+    }
 
 
 def build(raw: RawTrace) -> Trace:
@@ -142,8 +156,9 @@ def _joined(typecode: str, dtype: type[pl.DataType], parts: Iterable[bytes]) -> 
 
 def _with_kind(frame: pl.DataFrame) -> pl.DataFrame:
     """Add the kind of each event from its category; the annotations of 2021 are known by their names."""
-    categories = frame.schema["category"].categories.to_list()
-    kinds = pl.Series([c.kind_of(v) for v in categories], dtype=_KINDS)
+    categories = frame.schema["category"]
+    assert isinstance(categories, pl.Enum)
+    kinds = pl.Series([c.kind_of(v) for v in categories.categories], dtype=_KINDS)
     kind = kinds.gather(frame["category"].to_physical()).alias("kind")
     annotation = pl.any_horizontal(
         pl.col("name").cast(pl.String).str.starts_with(p) for p in c.ANNOTATION_PREFIXES
@@ -163,8 +178,9 @@ def _placed(frame: pl.DataFrame, threads: list[Any]) -> pl.DataFrame:
     """Device and stream as numbers: from the arguments, else from pid and tid (`stream 7` in 2021)."""
     pids = pl.Series([_number(pid) for pid, _ in threads], dtype=pl.Int64)
     tids = pl.Series([_number(tid) for _, tid in threads], dtype=pl.Int64)
+    pid = pids.gather(frame["thread"])
     return frame.with_columns(
-        pl.col("device").fill_null(pids.gather(frame["thread"])).fill_null(-1),
+        pl.when(pl.col("device") >= 0).then("device").when(pid >= 0).then(pid).otherwise(_UNKNOWN_DEVICE).alias("device"),
         pl.col("stream").fill_null(tids.gather(frame["thread"])).fill_null(-1),
     )
 
@@ -226,13 +242,14 @@ def _rank(metadata: Mapping[str, Any]) -> int:
 
 def _notes(raw: RawTrace, cut: int, trace: Trace) -> list[Note]:
     found = []
-    if raw.salvaged or raw.source.cut:
-        reason = raw.source.cut or "the list of events has no end"
+    if reason := raw.source.cut or raw.incomplete:
         found.append(note("MM-N001", events=raw.events, reason=reason))
     if cut:
         found.append(note("MM-N005", count=cut))
-    found += [note(code, count=count) for code, count in sorted(raw.counts.items())]
-    return found + _unknown_categories(trace.other)
+    if raw.unpadded:
+        found.append(note("MM-N017"))
+    found += [note(code, count=count) for code, count in sorted(raw.counts.items()) if count]
+    return sorted([*found, *_unknown_categories(trace.other), *check(trace)], key=lambda n: n.code)
 
 
 def _unknown_categories(other: pl.DataFrame) -> list[Note]:

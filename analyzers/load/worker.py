@@ -8,26 +8,37 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Final
 
 import msgspec
 
 from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.load import blocks as b
-from mmprof.analyzers.load.layout import Fragment, array_end, blocks, split
+from mmprof.analyzers.load import repair
+from mmprof.analyzers.load.layout import DAMAGE, Fragment, Head, array_end, blocks, split
 from mmprof.analyzers.load.source import Source
+from mmprof.analyzers.load.times import looks_unpadded
 
 LENGTH_BYTES: Final = 8
-DAMAGE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_TIMES_BYTES: Final = 1 << 20
 
 
 class Decoded(msgspec.Struct, tag=True):
-    """The columns of one fragment, or its text where that needs the careful reader."""
+    """One fragment of the event list.
+
+    Attributes:
+        index: Its place among the fragments.
+        before: Text at its start that cannot be read alone: the event may have begun in the fragment before.
+        blocks: What could be read.
+        after: Text at its end that cannot be read alone.
+        tail: What follows the event list, if its end was found here.
+    """
 
     index: int
+    before: bytes = b""
     blocks: list[b.Block] = []
-    text: bytes = b""
+    after: bytes = b""
     tail: bytes | None = None
 
 
@@ -39,6 +50,7 @@ class Finished(msgspec.Struct, tag=True):
     read_bytes: int
     plain_bytes: int
     cut: str
+    unpadded: bool
 
 
 class Failed(msgspec.Struct, tag=True):
@@ -53,29 +65,72 @@ class Failed(msgspec.Struct, tag=True):
 Message = Decoded | Finished | Failed
 
 
+def decode_share(
+    decoder: b.Decoder, parts: Iterable[Head | Fragment], *, index: int = 0, count: int = 1
+) -> Iterator[Decoded]:
+    """Decode every `count`-th fragment of a trace, from `index` on; the first one tells how times are written."""
+    for part in parts:
+        if isinstance(part, Head):
+            continue
+        if part.index == 0:
+            decoder.unpadded = looks_unpadded(part.text[:_TIMES_BYTES])
+        if part.index % count == index:
+            yield decode_fragment(decoder, part)
+
+
 def decode_fragment(decoder: b.Decoder, fragment: Fragment) -> Decoded:
-    """Decode a fragment; one that is not clean comes back as text."""
+    """Decode a fragment block by block; unclear neighbours are joined, those at its ends are left to the caller."""
     text, tail = fragment.text, None
-    if fragment.last:
-        if (ended := array_end(text)) is None:
-            return Decoded(fragment.index, text=text)
+    if fragment.last and (ended := array_end(text)) is not None:
         text, tail = ended
+    done = Decoded(fragment.index, tail=tail)
+    place, unclear = place_of(fragment.index), []
+    for part in blocks(text):
+        if (block := _decode(decoder, place, part)) is None:
+            unclear.append(part)
+            continue
+        if unclear and not done.blocks:
+            done.before = b",".join(unclear)
+        elif unclear:
+            found = repair.salvage(b",".join(unclear))
+            done.blocks.append(salvaged_block(decoder, place, found))
+        done.blocks.append(block)
+        unclear.clear()
+    rest = b",".join(unclear)
+    return msgspec.structs.replace(done, after=rest) if done.blocks else msgspec.structs.replace(done, before=rest)
+
+
+def place_of(fragment: int, *, offset: int = 0) -> int:
+    """The place of a fragment's blocks among all; -1 and 1 are the places of what is read from before and after them."""
+    return 3 * fragment + 1 + offset
+
+
+def salvaged_block(decoder: b.Decoder, place: int, found: repair.Salvage) -> b.Block:
+    """The block of events that were read from unclean text."""
+    block = decoder.block(place, found.events, found.mended)
+    for code, count in found.counts.items():
+        b.count_note(block, code, count)
+    return block
+
+
+def _decode(decoder: b.Decoder, place: int, text: bytes) -> b.Block | None:
+    """The block of some text; None where something in it can only be read with its neighbours, or not at all."""
     try:
-        done = [decoder.decode(fragment.index, part) for part in blocks(text) if part.strip()]
+        return decoder.decode(place, text)
     except DAMAGE:
-        return Decoded(fragment.index, text=fragment.text)
-    return Decoded(fragment.index, blocks=done, tail=tail)
+        found = repair.salvage(text)
+    return None if repair.UNREADABLE in found.counts else salvaged_block(decoder, place, found)
 
 
 def _share(path: str, index: int, count: int) -> Iterator[Message]:
     decoder, source = b.Decoder(), Source(path)
     try:
-        for fragment in split(source):
-            if isinstance(fragment, Fragment) and fragment.index % count == index:
-                yield decode_fragment(decoder, fragment)
+        yield from decode_share(decoder, split(source), index=index, count=count)
     except MmprofError as error:
         yield Failed(error.code, error.message, error.found, error.hint)
-    yield Finished(decoder.tables(), source.sha256, source.read_bytes, source.plain_bytes, source.cut)
+    yield Finished(
+        decoder.tables(), source.sha256, source.read_bytes, source.plain_bytes, source.cut, decoder.unpadded
+    )
 
 
 def _send(message: Message, out: IO[bytes]) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mmprof.analyzers.findings import Finding
 
 NAME_COLUMNS: Final = 48
+TITLE_COLUMNS: Final = 60
 HOST_DEVICE: Final = -1
 _BOUND_BY: Final = {
     "compute": "is compute-bound",
@@ -27,7 +28,9 @@ _TELLING_SHARE: Final = 0.10
 def headline(device: DeviceReport) -> str:
     """Busy and idle with the main causes, what busy time goes to, and what to do first."""
     if not device.value("window_ns"):
-        return f"{name_of(device)}: nothing ran in the window."
+        return (
+            f"{name_of(device)}: nothing ran in the window: no kernel, copy or operator is in it."
+        )
     parts = (_timeline(device), _main_class(device), first_step(device.findings))
     return " ".join(part for part in parts if part)
 
@@ -60,14 +63,15 @@ def first_step(findings: Sequence[Finding]) -> str:
     best = next(iter(top_steps(findings)), None)
     if best is None or best.severity == "low":
         return ""
-    what = best.lever.replace("_", " ") or label(best.title, NAME_COLUMNS)
-    return f"First try {what} ({best.code}): at most {units.factor(best.gain.high)}."
+    gain = f"at most {units.factor(best.gain.high)}"
+    if best.lever:
+        return f"First try {_plain(best.lever)} ({best.code}): {gain}."
+    what = label(best.title.partition(": ")[0], TITLE_COLUMNS)
+    return f"First look at {best.code}: {what}; {gain}."
 
 
 def _timeline(device: DeviceReport) -> str:
-    window_ns, busy_ns, idle_ns = (
-        device.value(f) for f in ("window_ns", "busy_ns", "idle_ns")
-    )
+    window_ns, busy_ns, idle_ns = (device.value(f) for f in ("window_ns", "busy_ns", "idle_ns"))
     state = "in operators" if device.device == HOST_DEVICE else "busy"
     busy = f"{name_of(device)}: {state} {units.share_of(busy_ns, window_ns)} of {units.duration(window_ns)}"
     if not idle_ns:

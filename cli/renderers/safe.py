@@ -77,7 +77,7 @@ def shorten(text: str, width: int, *, ellipsis: str = "…") -> str:
             return name
     base = name.find("<")
     if 0 < base < width // 2:
-        return _fitting(name, width - len(ellipsis)) + ellipsis
+        return _fitting(name, width - len(ellipsis)).removesuffix(ellipsis) + ellipsis
     return _head_and_tail(_without_templates(name, 1, ellipsis), width, ellipsis)
 
 
@@ -142,11 +142,16 @@ def markdown_cell(text: str) -> str:
         return ""
     if _CODE_SPAN.fullmatch(shown):
         return f"`{shown}`"
-    return f"<code>{_MARKDOWN.sub(_entity, html_escape(shown, quote=False))}</code>"
+    return f"<code>{_entities(shown)}</code>"
 
 
-def _entity(match: re.Match[str]) -> str:
-    return f"&#{ord(match[0])};"
+def markdown_text(text: str) -> str:
+    """The same in running text. An empty comment keeps GitHub from reading `@name` as a mention."""
+    return _entities(printable(clip(text))).replace("&#64;", "&#64;<!-- -->")
+
+
+def _entities(text: str) -> str:
+    return _MARKDOWN.sub(lambda match: f"&#{ord(match[0])};", html_escape(text, quote=False))
 
 
 def csv_cell(text: str) -> str:

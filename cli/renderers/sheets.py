@@ -5,7 +5,7 @@ Nothing here knows an analysis: a new table is shown by every renderer as soon a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +25,8 @@ NAMELESS: Final = "(none)"
 _SHARED_TIMES: Final = ("time_ns", "own_ns", "sum_ns")
 _INSTANTS: Final = ("start_ns", "end_ns")
 _WHERE: Final = ("rank", "device")
-_SUFFIXES: Final = ("_ns", "_percent", "_per_s")
+_SUFFIXES: Final = ("_ns", "_percent", "_gb_s", "_per_s")
+_GIGABYTES_PER_S: Final = ("_gb_s", "gbytes_per_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def table_named(by: str) -> Table:
 
 
 def sheet(table: Table, devices: Sequence[DeviceReport], top: int | None = None) -> Sheet:
-    """The registered columns of a table, with the share of the whole that each row has.
+    """The registered columns of a table, with the share of the whole that each row has; columns without any value are left out.
 
     Args:
         table: The table.
@@ -72,7 +73,17 @@ def sheet(table: Table, devices: Sequence[DeviceReport], top: int | None = None)
     total = sum(len(device.value(table.field)) for device in devices)
     named = (table.key, *table.columns)
     columns = (*_WHERE[: 2 * (len(devices) > 1)], *named, *(["share"] if shared else []))
-    return Sheet(table.title, columns, rows, total - len(rows))
+    return _without_empty_columns(Sheet(table.title, columns, rows, total - len(rows)))
+
+
+def _without_empty_columns(sheet: Sheet) -> Sheet:
+    filled = [i for i in range(len(sheet.columns)) if any(row[i] is not None for row in sheet.rows)]
+    if not sheet.rows or len(filled) == len(sheet.columns):
+        return sheet
+    columns = tuple(sheet.columns[i] for i in filled)
+    return replace(
+        sheet, columns=columns, rows=[tuple(row[i] for i in filled) for row in sheet.rows]
+    )
 
 
 def full_sheet(table: Table, devices: Sequence[DeviceReport]) -> Sheet:
@@ -83,7 +94,7 @@ def full_sheet(table: Table, devices: Sequence[DeviceReport]) -> Sheet:
     return Sheet(table.title, (*_WHERE, *names), rows)
 
 
-def field_of(row: msgspec.Struct, name: str) -> Any:
+def field_of(row: msgspec.Struct, name: str) -> object:
     """The value of a row under the name that the JSON output gives it."""
     at = row.__struct_encode_fields__.index(name)
     return getattr(row, row.__struct_fields__[at])
@@ -94,6 +105,12 @@ def heading(column: str) -> str:
     for suffix in _SUFFIXES:
         column = column.removesuffix(suffix)
     return column.replace("_", " ")
+
+
+def more_rows(sheet: Sheet) -> str:
+    """How many rows were not asked for; empty if there are none."""
+    plural = "s" * (sheet.left_out != 1)
+    return f"{units.count(sheet.left_out)} more row{plural} (--top)" if sheet.left_out else ""
 
 
 def is_number(column: str, rows: Iterable[tuple[Any, ...]], at: int) -> bool:
@@ -131,6 +148,8 @@ def _number(column: str, value: float) -> str:
 
 
 def _amount(column: str, value: float) -> str:
+    if column.endswith(_GIGABYTES_PER_S):
+        return units.rate(value * 1e9, "B")
     if column.endswith("_per_s"):
         bare = column.removesuffix("_per_s")
         return units.rate(value, {"bytes": "B", "flops": "FLOP"}.get(bare.rpartition("_")[2], ""))
@@ -161,5 +180,5 @@ def _share(
 ) -> tuple[float | None, ...]:
     if not time_field:
         return ()
-    whole = device.value(table.share_of)
-    return (field_of(row, time_field) / whole if whole else None,)
+    part, whole = field_of(row, time_field), device.value(table.share_of)
+    return (part / whole if whole and isinstance(part, int) else None,)

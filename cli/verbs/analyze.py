@@ -48,7 +48,7 @@ def analyze(  # noqa: PLR0913  (the options of the command line)
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Where the time went: busy and idle, classes, causes, bounds, phases, findings."""
+    """Where the time of a trace went, and why."""
     from mmprof.analyzers.analyze import Options  # noqa: PLC0415  (heavy, as all imports of analyses are)
     from mmprof.analyzers.analyze import analyze as analyze_paths  # noqa: PLC0415
     from mmprof.analyzers.contract import analysis_document  # noqa: PLC0415

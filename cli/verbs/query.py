@@ -32,7 +32,7 @@ def query(  # noqa: PLR0913  (the options of the command line)
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Ask anything: SQL over the events, classes, costs and gaps of a trace."""
+    """SQL over the events, classes, costs and gaps of a trace."""
     from mmprof.analyzers.load import load  # noqa: PLC0415
     from mmprof.cli.grid import format_of, render_grid  # noqa: PLC0415
     from mmprof.cli.output import Destination  # noqa: PLC0415

@@ -13,7 +13,7 @@ from mmprof.cli.app import app
 def schema(
     document: Annotated[str, typer.Argument(metavar="DOCUMENT", help="analysis or error.")] = "analysis",
 ) -> None:
-    """The JSON Schema of a document that mmprof writes."""
+    """The JSON Schema of the documents that it writes."""
     import msgspec  # noqa: PLC0415
 
     from mmprof.analyzers import contract  # noqa: PLC0415

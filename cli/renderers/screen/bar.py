@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
 MOST_PARTS: Final = 7
 _BUSY_STYLES: Final = ("blue", "magenta", "cyan", "green", "yellow", "bright_blue", "white")
-_IDLE_STYLES: Final = ("red", "bright_red", "bright_black", "bright_yellow", "bright_magenta", "red", "bright_black")
+_IDLE_STYLES: Final = (
+    "red",
+    "bright_red",
+    "bright_black",
+    "bright_yellow",
+    "bright_magenta",
+    "red",
+    "bright_black",
+)
 _IDLE_MARKS: Final = ".:-'~^_"
 _REST_MARKS: Final = ("*", ",")
 
@@ -61,7 +69,9 @@ def idle_parts(device: DeviceReport) -> list[Part]:
 def bar(parts: Sequence[Part], canvas: Canvas) -> Text:
     """All parts in proportion over the whole width."""
     text = Text(no_wrap=True)
-    for part, cells in zip(parts, proportional([p.time_ns for p in parts], canvas.width), strict=True):
+    for part, cells in zip(
+        parts, proportional([p.time_ns for p in parts], canvas.width), strict=True
+    ):
         text.append(part.cell(canvas) * cells, part.style)
     return text
 
@@ -101,6 +111,8 @@ def _letters(names: Sequence[str]) -> str:
     """A letter for each name, its first one that no other has."""
     taken = ""
     for name in names:
-        free = (c for c in f"{name}abcdefghijklmnopqrstuvwxyz".upper() if c.isalpha() and c not in taken)
+        free = (
+            c for c in f"{name}abcdefghijklmnopqrstuvwxyz".upper() if c.isalpha() and c not in taken
+        )
         taken += next(free)
     return taken

@@ -29,12 +29,12 @@ def device_summary(report: Report, shown: DeviceReport, canvas: Canvas) -> Rende
     few = len(devices) <= MOST_DEVICES
     listed = devices if few else sorted(devices, key=lambda d: -d.value("idle_ns"))[:MOST_DEVICES]
     columns = (
-        Column("rank", number=True),
-        Column("device", number=True),
+        Column("rank", number=True, vital=True),
+        Column("device", number=True, vital=True),
         Column("name"),
         Column("window", number=True),
         Column("busy", number=True),
-        Column("idle", number=True),
+        Column("idle", number=True, vital=True),
         Column("mostly"),
         Column("busy with"),
     )
@@ -61,4 +61,6 @@ def _row(device: DeviceReport) -> tuple[str, ...]:
 def _others(devices: Sequence[DeviceReport], listed: Sequence[DeviceReport]) -> Text:
     shares = [d.value("idle_share") for d in devices if d not in listed]
     least, most = units.share(min(shares)), units.share(max(shares))
-    return Text(f"{len(shares)} more, idle {least} to {most}; --rank and --device select one", "dim")
+    return Text(
+        f"{len(shares)} more, idle {least} to {most}; --rank and --device select one", "dim"
+    )

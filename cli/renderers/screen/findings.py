@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mmprof.cli.renderers.screen.canvas import Canvas
 
 MOST_FINDINGS: Final = 3
+GAIN_BESIDE_COLUMNS: Final = 70
 _SEVERITY_STYLES: Final = {"high": "bold red", "medium": "yellow", "low": "dim"}
 _INDENT: Final = 14
 
@@ -31,27 +32,32 @@ def findings(device: DeviceReport, canvas: Canvas) -> RenderableType:
     if not ordered:
         return heading("Do next", "no rule found anything that can be gained")
     more = len(ordered) - MOST_FINDINGS
-    rest = f"{more} more: --format markdown" if more > 0 else ""
+    rest = f"{more} more in --format markdown" if more > 0 else ""
     shown = [line for finding in ordered[:MOST_FINDINGS] for line in _lines(finding, canvas)]
     return Group(heading("Do next", rest), *shown)
 
 
 def _lines(finding: Finding, canvas: Canvas) -> list[Text]:
-    """The title beside severity, code and gain, wrapped once at most; below it the advice."""
+    """The title after severity and code, wrapped once at most, the gain beside it, the lever and the place below."""
     gain = f"at most {units.factor(finding.gain.high)}"
-    room = canvas.width - _INDENT - len(gain) - GAP
-    titles = wrap(printable(clip(finding.title)), room, max_lines=2, placeholder=f" {canvas.ellipsis}")
+    beside = canvas.width >= GAIN_BESIDE_COLUMNS
+    room = canvas.width - _INDENT - (len(gain) + GAP) * beside
+    titles = wrap(
+        printable(clip(finding.title)), room, max_lines=2, placeholder=f" {canvas.ellipsis}"
+    )
     first = Text.assemble(
         (f"{finding.severity:<6}", _SEVERITY_STYLES[finding.severity]),
         (f"  {finding.code:<6}", "bold"),
     )
-    first.append((titles or [""])[0].ljust(room + GAP))
-    first.append(gain, "bold")
-    rest = [Text(" " * _INDENT + line) for line in titles[1:]]
-    return [first, *rest, Text(" " * _INDENT + _advice(finding, canvas), "dim")]
+    first.append(" ".join(titles[:1]).ljust(room + GAP))
+    first.append(gain if beside else "", "bold")
+    advice = _advice(finding, "" if beside else gain)
+    below = Text(
+        " " * _INDENT + label(advice, canvas.width - _INDENT, ellipsis=canvas.ellipsis), "dim"
+    )
+    return [first, *(Text(" " * _INDENT + line) for line in titles[1:]), below]
 
 
-def _advice(finding: Finding, canvas: Canvas) -> str:
-    lever = f"lever {finding.lever}" if finding.lever else "no lever"
-    where = f", at {finding.evidence.where}" if finding.evidence.where else ""
-    return label(lever + where, canvas.width - _INDENT, ellipsis=canvas.ellipsis)
+def _advice(finding: Finding, gain: str) -> str:
+    lever = f"lever {finding.lever}" if finding.lever else ""
+    return "; ".join(part for part in (gain, lever, finding.evidence.where) if part)

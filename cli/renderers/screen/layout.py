@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmprof.cli.renderers.screen.canvas import Canvas
 
 GAP: Final = 2
-LEAST_TEXT_COLUMNS: Final = 10
+LEAST_TEXT_COLUMNS: Final = 12
 
 Cells = list[list[str]]
 
@@ -30,16 +30,20 @@ class Column:
     Attributes:
         heading: Its heading.
         number: Aligned right and never shortened.
-        style: Style of its cells.
+        vital: Never left out, however narrow the screen.
     """
 
     heading: str
     number: bool = False
-    style: str = ""
+    vital: bool = False
 
 
 def grid(
-    canvas: Canvas, columns: Sequence[Column], rows: Sequence[Sequence[str]], *, styles: Sequence[str] = ()
+    canvas: Canvas,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    *,
+    styles: Sequence[str] = (),
 ) -> Table:
     """A table of at most the canvas's width; text of a trace may stand in any cell.
 
@@ -55,7 +59,10 @@ def grid(
     widths = _widths([columns[i] for i in kept], [natural[i] for i in kept], canvas.width)
     table = _empty([columns[i] for i in kept], widths)
     for number, row in enumerate(cells):
-        texts = [Text(shorten(row[i], w, ellipsis=canvas.ellipsis)) for i, w in zip(kept, widths, strict=True)]
+        texts = [
+            Text(shorten(row[i], w, ellipsis=canvas.ellipsis))
+            for i, w in zip(kept, widths, strict=True)
+        ]
         if number < len(styles):
             texts[0].stylize(styles[number])
         table.add_row(*texts)
@@ -63,11 +70,11 @@ def grid(
 
 
 def fitting(columns: Sequence[Column], natural: Sequence[int], width: int) -> list[int]:
-    """Positions of the columns that fit; the first one, and a share at the end, are the last to go."""
+    """Positions of the columns that fit; from the right, those that are not vital are left out."""
     kept = list(range(len(columns)))
-    while len(kept) > 1 and _least(columns, natural, kept) > width:
-        is_share = columns[kept[-1]].heading == "share" and len(kept) > 2
-        kept.pop(-2 if is_share else -1)
+    spare = [i for i in kept if not columns[i].vital]
+    while spare and _least(columns, natural, kept, width) > width:
+        kept.remove(spare.pop())
     return kept
 
 
@@ -86,27 +93,37 @@ def heading(text: str, rest: str = "") -> Text:
 
 
 def _natural(column: Column, cells: Cells, at: int) -> int:
-    return max((columns_of(row[at]) for row in cells), default=0) if not column.heading else max(
-        columns_of(column.heading), *(columns_of(row[at]) for row in cells), 0
-    )
+    return max([columns_of(column.heading), *(columns_of(row[at]) for row in cells)])
 
 
-def _least(columns: Sequence[Column], natural: Sequence[int], kept: Sequence[int]) -> int:
-    gaps = GAP * (len(kept) - 1)
-    return gaps + sum(
-        natural[i] if columns[i].number else min(natural[i], LEAST_TEXT_COLUMNS) for i in kept
+def _least(
+    columns: Sequence[Column], natural: Sequence[int], kept: Sequence[int], width: int
+) -> int:
+    needed = (
+        natural[i] if columns[i].number else min(natural[i], _least_text(columns[i], width))
+        for i in kept
     )
+    return GAP * (len(kept) - 1) + sum(needed)
+
+
+def _least_text(column: Column, width: int) -> int:
+    return max(width // 3, LEAST_TEXT_COLUMNS) if column.vital else LEAST_TEXT_COLUMNS
 
 
 def _widths(columns: Sequence[Column], natural: Sequence[int], width: int) -> list[int]:
-    """Numbers at their natural width; text columns share the rest, small ones first."""
-    fixed = sum(n for c, n in zip(columns, natural, strict=True) if c.number)
-    room = width - GAP * (len(columns) - 1) - fixed
+    """Numbers at their natural width; text shares the rest, short columns first, a vital one with twice the weight."""
+    room = (
+        width
+        - GAP * (len(columns) - 1)
+        - sum(n for c, n in zip(columns, natural, strict=True) if c.number)
+    )
+    weights = {i: 1 + c.vital for i, c in enumerate(columns) if not c.number}
     widths = list(natural)
-    texts = sorted((i for i, c in enumerate(columns) if not c.number), key=lambda i: natural[i])
-    for done, i in enumerate(texts):
-        widths[i] = min(natural[i], max(room // (len(texts) - done), 1))
+    for i in sorted(weights, key=lambda i: natural[i] / weights[i]):
+        share = room * weights[i] // sum(weights.values())
+        widths[i] = min(natural[i], max(share, 1))
         room -= widths[i]
+        weights.pop(i)
     return widths
 
 
@@ -125,6 +142,5 @@ def _empty(columns: Sequence[Column], widths: Sequence[int]) -> Table:
             no_wrap=True,
             overflow="crop",
             justify="right" if column.number else "left",
-            style=column.style,
         )
     return table

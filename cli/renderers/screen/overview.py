@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mmprof.cli.renderers.screen.canvas import Canvas
 
 MOST_NOTES: Final = 4
+LEAST_PATH_COLUMNS: Final = 16
 _MUCH_IDLE: Final = 0.3
 _BLANK: Final = Text("")
 
@@ -44,7 +45,7 @@ def overview(report: Report, canvas: Canvas, top: int) -> Iterator[RenderableTyp
 def _sections(device: DeviceReport, canvas: Canvas, top: int) -> Iterator[RenderableType]:
     sections = (
         timeline(device, canvas),
-        bounds(device, canvas),
+        bounds(device),
         operators(device, canvas, top),
         findings(device, canvas),
     )
@@ -56,11 +57,10 @@ def _sections(device: DeviceReport, canvas: Canvas, top: int) -> Iterator[Render
 def _inputs(report: Report, shown: DeviceReport, canvas: Canvas) -> str:
     first, events = report.inputs[0], sum(facts.events for facts in report.inputs)
     more = f" and {len(report.inputs) - 1} more" if len(report.inputs) > 1 else ""
-    of_window = f", window {report.window}" if report.window else ""
+    of_window = f", window {label(report.window, LEAST_PATH_COLUMNS)}" if report.window else ""
     rest = f"{more}: {units.count(events)} events{of_window}; {place_of(shown)}"
-    room = max(canvas.width - len(rest), canvas.width // 2)
-    path = label(PurePath(first.path).name or first.path, room, ellipsis=canvas.ellipsis)
-    return label(f"{path}{rest}", canvas.width, ellipsis=canvas.ellipsis)
+    room = max(canvas.width - len(rest), LEAST_PATH_COLUMNS)
+    return label(PurePath(first.path).name or first.path, room, ellipsis=canvas.ellipsis) + rest
 
 
 def _footer(report: Report, shown: DeviceReport, canvas: Canvas) -> RenderableType:
@@ -77,7 +77,11 @@ def _next_commands(report: Report, shown: DeviceReport, canvas: Canvas) -> Text:
     by = "gap" if shown.value("idle_share") > _MUCH_IDLE else "op"
     commands = [f"mmprof explain {first.code}"] if first else []
     commands += ["mmprof recommend {trace}", f"mmprof analyze {{trace}} --by {by}"]
-    lines = ["Next: " + "  |  ".join(commands[:n]).format(trace=trace) for trace in _arguments(report) for n in (3, 2)]
+    lines = [
+        "Next: " + "  |  ".join(commands[:n]).format(trace=trace)
+        for trace in _arguments(report)
+        for n in (3, 2)
+    ]
     fitting = [line for line in lines if len(line) <= canvas.width]
     return Text(next(iter(fitting), f"Next: {commands[0]}"), "green")
 

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
 from rich.text import Text
 
 from mmprof.cli.renderers import units
 from mmprof.cli.renderers.screen.bar import Part, bar, busy_parts, idle_parts
-from mmprof.cli.renderers.screen.layout import Column, beside, grid, heading
+from mmprof.cli.renderers.screen.layout import Column, beside, grid
 from mmprof.cli.renderers.sheets import NAMELESS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
 
+    from mmprof.analyzers.analyses.bounds import BoundRow, Roofline
     from mmprof.analyzers.analyze import DeviceReport
     from mmprof.cli.renderers.screen.canvas import Canvas
 
 SIDE_BY_SIDE_COLUMNS: Final = 76
 _MODELLED: Final = ("compute", "memory", "latency")
-_PEAKS_SHOWN: Final = ("bf16", "tf32", "fp32")
+_PEAKS_SHOWN: Final = ("bf16", "fp16", "tf32", "fp32")
+_TELLING_SHARE: Final = 0.01
+_BESIDE: Final = {"overlap_ns": "overlapped", "head_ns": "host before", "tail_ns": "host after"}
 _KINDS: Final = {
     "kernel": ("kernel", "kernels"),
     "memcpy": ("copy", "copies"),
@@ -42,11 +45,12 @@ def _counted(device: DeviceReport) -> str:
     """Activities and streams, and the time that lies outside the window or is covered twice."""
     kinds = [_several(kind, a.count) for kind, a in device.value("activities").items() if a.count]
     said = [f"{', '.join(kinds)} on {_several('stream', device.value('streams'))}"]
-    around = {"before": device.value("head_ns"), "after": device.value("tail_ns")}
-    host = [f"{units.duration(ns)} {when}" for when, ns in around.items() if ns]
-    said += [f"host {', '.join(host)}"] if host else []
-    overlap_ns, carried = device.value("overlap_ns"), device.value("carry_in")
-    said += [f"{units.duration(overlap_ns)} overlapped"] if overlap_ns else []
+    said += [
+        f"{units.duration(device.value(field))} {what}"
+        for field, what in _BESIDE.items()
+        if device.value(field) >= _TELLING_SHARE * device.value("window_ns")
+    ]
+    carried = device.value("carry_in")
     said += [f"{units.count(carried.count)} carried in, not counted"] if carried.count else []
     return "; ".join(said)
 
@@ -69,40 +73,57 @@ def _parts_tables(
     return [beside(left, right, (half, canvas.width - half))]
 
 
-def _parts_table(title: str, parts: Sequence[Part], device: DeviceReport, canvas: Canvas) -> RenderableType:
+def _parts_table(
+    title: str, parts: Sequence[Part], device: DeviceReport, canvas: Canvas
+) -> RenderableType:
     window_ns = device.value("window_ns")
-    columns = (Column(""), Column(title), Column("of window", number=True), Column("time", number=True))
+    columns = (
+        Column("", vital=True),
+        Column(title, vital=True),
+        Column("of window", number=True, vital=True),
+        Column("time", number=True),
+    )
     rows = [
-        (p.cell(canvas), p.name, units.share_of(p.time_ns, window_ns), units.duration(p.time_ns)) for p in parts
+        (p.cell(canvas), p.name, units.share_of(p.time_ns, window_ns), units.duration(p.time_ns))
+        for p in parts
     ]
     return grid(canvas, columns, rows, styles=[p.style for p in parts])
 
 
-def bounds(device: DeviceReport, canvas: Canvas) -> RenderableType:
+def bounds(device: DeviceReport) -> RenderableType:
     """What bounds busy time, how much of it is known, and what was achieved of the device's peak."""
     busy_ns = device.value("busy_ns")
     rows = [r for r in device.value("bounds") if r.time_ns]
-    listed = ", ".join(f"{r.bound} {units.share_of(r.time_ns, busy_ns)}" for r in rows)
-    return Group(heading("Bound by", "shares of busy time"), Text(listed), *_roofline(device))
+    listed = (
+        ", ".join(f"{r.bound} {units.share_of(r.time_ns, busy_ns)}" for r in rows) + " of busy time"
+    )
+    return Group(Text.assemble(("Bound by  ", "bold"), listed), *_roofline(device))
 
 
 def _roofline(device: DeviceReport) -> list[Text]:
-    roofline, busy_ns = device.value("roofline"), device.value("busy_ns")
+    roofline: Roofline = device.value("roofline")
     known = f"FLOPs and bytes known for {units.share(roofline.coverage)} of busy time"
     if not roofline.source or not roofline.coverage:
         return [Text(known, "dim")]
     modelled = [r for r in device.value("bounds") if r.bound in _MODELLED]
     seconds = sum(r.time_ns for r in modelled) / 1e9
     reached = f"{known}; that work could take {units.share(roofline.roofline_share)} of its time (roofline)"
-    return [Text(reached), Text(_achieved(roofline, modelled, seconds), "dim")] if seconds else [Text(reached)]
+    lines = [Text(reached)]
+    return [*lines, Text(_achieved(roofline, modelled, seconds), "dim")] if seconds else lines
 
 
-def _achieved(roofline: Any, modelled: Sequence[Any], seconds: float) -> str:
+def _achieved(roofline: Roofline, modelled: Sequence[BoundRow], seconds: float) -> str:
     moved, width = sum(r.bytes for r in modelled) / seconds, roofline.bandwidth_bytes_per_s
     of_width = f" of {units.rate(width, 'B')} ({units.share_of(moved, width)})" if width else ""
     flops = units.rate(sum(r.flops for r in modelled) / seconds, "FLOP")
-    peaks = [f"{roofline.peak_flops[d] / 1e12:.0f} {d}" for d in _PEAKS_SHOWN if d in roofline.peak_flops]
-    return f"achieved {units.rate(moved, 'B')}{of_width} and {flops} of {', '.join(peaks)}"
+    return f"achieved {units.rate(moved, 'B')}{of_width} and {flops}{_peaks(roofline.peak_flops)}"
+
+
+def _peaks(peak_flops: Mapping[str, int]) -> str:
+    """The peaks of the usual data types; the first of several with the same one stands for all."""
+    names = {peak_flops[dtype]: dtype for dtype in reversed(_PEAKS_SHOWN) if dtype in peak_flops}
+    listed = [f"{peak / 1e12:.3g} {names[peak]}" for peak in sorted(names, reverse=True)]
+    return f" of {', '.join(listed)} TFLOP/s" if listed else ""
 
 
 def operators(device: DeviceReport, canvas: Canvas, top: int) -> RenderableType:
@@ -111,24 +132,37 @@ def operators(device: DeviceReport, canvas: Canvas, top: int) -> RenderableType:
     nameless_ns = sum(row.time_ns for row in ops if not row.name)
     if 2 * nameless_ns > busy_ns:
         return _kernels(device, canvas, top)
-    columns = [Column(h) for h in ("operator", "class", "bound")] + [
-        Column(h, number=True) for h in ("kernels", "time", "of busy")
-    ]
     rows = [
-        (r.name or NAMELESS, r.class_, r.bound, units.count(r.kernels), units.duration(r.time_ns), units.share_of(r.time_ns, busy_ns))
+        (
+            r.name or NAMELESS,
+            r.class_,
+            r.bound,
+            units.count(r.kernels),
+            units.duration(r.time_ns),
+            units.share_of(r.time_ns, busy_ns),
+        )
         for r in ops[:top]
         if r.time_ns
     ]
-    return grid(canvas, columns, rows)
+    return grid(canvas, _columns("operator", "class", "bound"), rows)
 
 
 def _kernels(device: DeviceReport, canvas: Canvas, top: int) -> RenderableType:
     busy_ns = device.value("busy_ns")
-    columns = [Column(h) for h in ("kernel (no operators are known)", "class")] + [
-        Column(h, number=True) for h in ("count", "time", "of busy")
-    ]
     rows = [
-        (r.name, r.class_, units.count(r.count), units.duration(r.own_ns), units.share_of(r.own_ns, busy_ns))
+        (
+            r.name,
+            r.class_,
+            units.count(r.count),
+            units.duration(r.own_ns),
+            units.share_of(r.own_ns, busy_ns),
+        )
         for r in device.value("kernels")[:top]
     ]
-    return grid(canvas, columns, rows)
+    return grid(canvas, _columns("kernel (operators are not known)", "class"), rows)
+
+
+def _columns(*texts: str) -> list[Column]:
+    numbers = [Column("count", number=True), Column("time", number=True, vital=True)]
+    named = [Column(text, vital=not at) for at, text in enumerate(texts)]
+    return [*named, *numbers, Column("of busy", number=True, vital=True)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from mmprof.cli.renderers import sheets, units
+from mmprof.cli.renderers import sheets
 from mmprof.cli.renderers.screen.layout import Column, grid, heading
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from mmprof.cli.renderers.screen.canvas import Canvas
 
 
-def single_table(report: Report, canvas: Canvas, options: RenderOptions) -> Iterator[RenderableType]:
+def single_table(
+    report: Report, canvas: Canvas, options: RenderOptions
+) -> Iterator[RenderableType]:
     """The first rows of each device's table.
 
     Raises:
@@ -28,14 +30,20 @@ def single_table(report: Report, canvas: Canvas, options: RenderOptions) -> Iter
     table = sheets.table_named(options.by)
     sheet = sheets.sheet(table, report.devices, options.top)
     columns = [
-        Column(sheets.heading(name), number=sheets.is_number(name, sheet.rows, at))
+        Column(
+            sheets.heading(name),
+            number=sheets.is_number(name, sheet.rows, at),
+            vital=name in {table.key, "share"},
+        )
         for at, name in enumerate(sheet.columns)
     ]
-    rows = [[sheets.shown(n, v) for n, v in zip(sheet.columns, row, strict=True)] for row in sheet.rows]
+    rows = [
+        [sheets.shown(n, v) for n, v in zip(sheet.columns, row, strict=True)] for row in sheet.rows
+    ]
     yield heading(sheet.title, _explained(table.share_of, sheet))
     yield grid(canvas, columns, rows) if rows else Text("nothing to show", "dim")
     if sheet.left_out:
-        yield Text(f"{units.count(sheet.left_out)} more rows: --top", "dim")
+        yield Text(sheets.more_rows(sheet), "dim")
 
 
 def _explained(share_of: str, sheet: sheets.Sheet) -> str:

@@ -1,0 +1,145 @@
+"""What each error code means and what to do: the pages of `mmprof explain MM-E...`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPage:
+    """The page of an error code.
+
+    Attributes:
+        title: What is wrong, a short sentence.
+        explain: How it comes about and what to do.
+    """
+
+    title: str
+    explain: str
+
+
+ERROR_PAGES: Final[dict[str, ErrorPage]] = {
+    "MM-E001": ErrorPage(
+        "an input cannot be read",
+        "There is no file at the path, or its permissions forbid reading. In scripts, quote the path: the shell leaves a "
+        "pattern that matches nothing as it is.",
+    ),
+    "MM-E002": ErrorPage(
+        "an input is empty",
+        "The file has no bytes. torch.profiler creates the file before it writes: a process that ends inside "
+        "export_chrome_trace, or a full disk, leaves it empty. Record the trace again.",
+    ),
+    "MM-E003": ErrorPage(
+        "an input is not JSON",
+        "The content, after decompression, does not begin like a trace. mmprof reads what torch.profiler exports with "
+        "export_chrome_trace or tensorboard_trace_handler: JSON, plain or compressed with gzip or zstd, recognised by "
+        "content and not by name. Perfetto's binary traces, nsys reports and pickles are something else.",
+    ),
+    "MM-E004": ErrorPage(
+        "an input is JSON, but no trace",
+        "The document has no list `traceEvents`. It may be a memory snapshot, a sidecar, a configuration or the result of "
+        "another tool. Export the trace with prof.export_chrome_trace(path).",
+    ),
+    "MM-E005": ErrorPage(
+        "a trace has neither host nor device events",
+        "The list of events is empty or holds only metadata: the profiler was started and stopped without work between, "
+        "the schedule never reached an active step, or all activities were turned off. Let a step run inside the window: "
+        "with schedule(wait=1, warmup=1, active=1), prof.step() must be called three times.",
+    ),
+    "MM-E006": ErrorPage(
+        "an input expands beyond any real trace",
+        "Compressed traces shrink 8 to 40 times; this input grew by more than 400 times. Such files are made to exhaust "
+        "memory. If you trust its source, decompress it yourself and give the plain file.",
+    ),
+    "MM-E007": ErrorPage(
+        "a folder holds no traces",
+        "No file in the folder or below it ends in .json, .json.gz or .json.zst. Give the folder that "
+        "tensorboard_trace_handler wrote to, or a file.",
+    ),
+    "MM-E008": ErrorPage(
+        "a list of events holds no event",
+        "The document has a list `traceEvents`, but none of its entries has the fields and types of an event: it was "
+        "probably written or rewritten by another program. Export it again with prof.export_chrome_trace(path).",
+    ),
+    "MM-E009": ErrorPage(
+        "compressed data is damaged from the start",
+        "The file begins like gzip or zstd, but nothing could be decompressed. It was probably cut or changed while it was "
+        "copied. Copy it again in binary mode, or record it again. Files that are damaged later on are read up to there.",
+    ),
+    "MM-E020": ErrorPage(
+        "a window matches nothing",
+        "--window takes a phase (decode, decode[5]), the name of an annotation or its beginning (ProfilerStep#3, "
+        "ProfilerStep), or a time range (10ms..25ms). The trace has none of that name; the error lists what it has.",
+    ),
+    "MM-E021": ErrorPage(
+        "a time range cannot be used",
+        "A range is FROM..TO with either side left open, in ns, us, ms (the default) or s, counted from the launch of the "
+        "first device activity. It must end after it starts and start before the trace ends.",
+    ),
+    "MM-E022": ErrorPage(
+        "nothing matches --rank and --device",
+        "The input has no device with this rank and index. Without the options all are analyzed; the JSON output lists "
+        "rank and device of each.",
+    ),
+    "MM-E023": ErrorPage(
+        "a --fail-on condition cannot be used",
+        "A condition is NAME OP NUMBER with one of > >= < <= == !=, quoted for the shell: 'idle_share>50%'. Names are the "
+        "scalar fields of a device in the JSON output (idle_share, busy_ns, roofline.coverage), class:NAME and bound:NAME "
+        "(share of busy time), cause:NAME (share of the window), phase:NAME.FIELD, and findings, findings.high, "
+        "findings.medium and findings.low. Numbers may end in %, ns, us, ms or s; shares are fractions of 1.",
+    ),
+    "MM-E024": ErrorPage(
+        "a query cannot be run",
+        "The statement is no SQL that Polars understands, or it names a column that no table has. `mmprof query TRACE` "
+        "without a statement lists tables and columns. Names with special characters need double quotes, text single ones.",
+    ),
+    "MM-E025": ErrorPage(
+        "a table does not exist",
+        "`mmprof query TRACE` lists the tables that query and export know, with their columns.",
+    ),
+    "MM-E026": ErrorPage(
+        "a device is not in the table",
+        "`mmprof devices` lists the devices whose peaks are known. For another one, give its peaks with --device-spec FILE.",
+    ),
+    "MM-E027": ErrorPage(
+        "a code does not exist",
+        "`mmprof explain` without a code lists all: errors (MM-E), notes on what loading had to assume (MM-N), and findings "
+        "(MM and three digits).",
+    ),
+    "MM-E028": ErrorPage(
+        "a word is none of the choices",
+        "An option such as --format or --by, or the suffix of an output file, takes one of several words. The error lists "
+        "them.",
+    ),
+    "MM-E029": ErrorPage(
+        "the command line cannot be understood",
+        "A command, an option or an argument is unknown, missing or of the wrong type. `mmprof COMMAND --help` lists what "
+        "there is.",
+    ),
+    "MM-E030": ErrorPage(
+        "an output file exists",
+        "mmprof never overwrites unless --force says so: a result may have taken long. Nothing was read or written.",
+    ),
+    "MM-E031": ErrorPage(
+        "an output cannot be written",
+        "The folder does not exist, is not writable, the disk is full, or the path is a folder or device. Results are "
+        "written beside their place and then renamed: nobody sees half of one.",
+    ),
+    "MM-E041": ErrorPage(
+        "a device specification cannot be used",
+        "The file given with --device-spec cannot be read, or its keys do not fit. It is TOML or JSON with name, "
+        "bandwidth_bytes_per_s and peak_flops (by data type: fp64, fp32, tf32, bf16, fp16, fp8, int8, fp4), dense and per "
+        "second: an H100 SXM has bandwidth_bytes_per_s = 3.35e12 and peak_flops = { bf16 = 989.4e12 }.",
+    ),
+    "MM-E090": ErrorPage(
+        "results do not add up",
+        "mmprof checks that busy and idle sum to the window, classes, bounds and operators to busy, and causes to idle. Here "
+        "one did not: a defect of mmprof. No number of such a result is shown. Please report it with the trace.",
+    ),
+    "MM-E099": ErrorPage(
+        "internal error",
+        "Something happened that mmprof did not expect: a defect of mmprof, or a machine without memory or disk space. Run "
+        "the command again with --debug for the traceback, and report it with the trace if you can.",
+    ),
+}
