@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -33,7 +33,10 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _FIELD_ENTRY: Final = re.compile(r"^(\w+): (.*(?:\n\s+.*)*)", re.MULTILINE)
 _ROW_KEYS: Final[Json] = {
     "rank": {"type": "integer", "description": "Rank of the trace."},
-    "device": {"type": "integer", "description": "Device index; -1 for the host of a CPU-only trace."},
+    "device": {
+        "type": "integer",
+        "description": "Device index; -1 for the host of a CPU-only trace.",
+    },
 }
 
 
@@ -70,11 +73,14 @@ def analysis_schema() -> Json:
     _, definitions = msgspec.json.schema_components(
         [*types, Finding, Note, InputFacts], ref_template="#/$defs/{name}"
     )
-    for kind in _structs(types + [Finding, Note, InputFacts]):
+    for kind in _structs([*types, Finding, Note, InputFacts]):
         _describe(definitions[_component(kind, definitions)], kind)
     merged = {a.name: definitions[_component(a.result, definitions)] for a in analyses().values()}
     fields: Json = {
-        "window": {"type": "string", "description": "The selected part of the trace; empty for all of it."},
+        "window": {
+            "type": "string",
+            "description": "The selected part of the trace; empty for all of it.",
+        },
         "inputs": _list_of("InputFacts"),
         "notes": _list_of("Note"),
         "devices": {"type": "array", "items": _device_schema(merged)},
@@ -93,7 +99,9 @@ def error_schema() -> Json:
         "found": {"type": "string", "description": "What was found instead."},
         "try": {"type": "string", "description": "What to try."},
     }
-    return _envelope(ERROR_SCHEMA, "What any command prints for an error with `--format json`.", fields)
+    return _envelope(
+        ERROR_SCHEMA, "What any command prints for an error with `--format json`.", fields
+    )
 
 
 def _input_entry(facts: InputFacts) -> Json:
@@ -161,7 +169,12 @@ def _list_of(name: str) -> Json:
 def _device_schema(merged: Mapping[str, Json]) -> Json:
     name = {"type": "string", "description": "Name in the trace, else in the device table."}
     lists = {field for _, field in _row_lists()}
-    fields = {k: v for result in merged.values() for k, v in result["properties"].items() if k not in lists}
+    fields = {
+        k: v
+        for result in merged.values()
+        for k, v in result["properties"].items()
+        if k not in lists
+    }
     return {"title": "Device", **_object({**_ROW_KEYS, "name": name, **fields})}
 
 
@@ -190,17 +203,23 @@ def _structs(kinds: Sequence[type[Any]]) -> list[type[Any]]:
     return list(found)
 
 
-def _inner(info: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:
-    parts = (getattr(info, name, ()) for name in ("item_type", "item_types", "key_type", "value_type", "types"))
-    listed = chain.from_iterable(p if isinstance(p, tuple) else (p,) for p in parts)
-    return [p for p in listed if isinstance(p, msgspec.inspect.Type)]
+def _inner(info: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
+    """The types that a collection or union is made of."""
+    for name in ("item_type", "item_types", "key_type", "value_type", "types"):
+        part: object = getattr(info, name, ())
+        listed = cast("tuple[object, ...]", part if isinstance(part, tuple) else (part,))
+        yield from (p for p in listed if isinstance(p, msgspec.inspect.Type))
 
 
 def _describe(component: Json, kind: type[Any]) -> None:
     """Move the descriptions of fields from the docstring's `Attributes` section to the fields."""
     text, _, section = inspect.cleandoc(kind.__doc__ or "").partition("\nAttributes:\n")
     component["description"] = " ".join(text.split())
-    encoded = dict(zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)) if issubclass(kind, msgspec.Struct) else {}
+    encoded = (
+        dict(zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True))
+        if issubclass(kind, msgspec.Struct)
+        else {}
+    )
     for name, description in _FIELD_ENTRY.findall(inspect.cleandoc(section)):
         field = component["properties"].get(encoded.get(name, name))
         if field is not None:

@@ -43,11 +43,11 @@ class HostWork:
 
     @cached_property
     def main_thread(self) -> int:
-        """The thread with the most time in operators, annotations and Python."""
-        outer = self.trace.host.filter(pl.col("parent").is_null() & ~pl.col("kind").is_in(c.LAUNCH_KINDS))
-        if outer.is_empty():
+        """The thread with the most time in operators; annotations alone make no thread the main one."""
+        operators = self.trace.host.filter(pl.col("kind") == c.OPERATOR)
+        if operators.is_empty():
             return 0
-        time = outer.group_by("thread").agg(pl.col("dur_ns").sum()).sort("dur_ns", "thread", descending=[True, False])
+        time = operators.group_by("thread").agg(pl.col("dur_ns").sum()).sort("dur_ns", "thread", descending=[True, False])
         return int(time["thread"][0])
 
     @cached_property

@@ -1,19 +1,25 @@
 """Which event contains which on a host thread.
 
 Kineto writes no parents; nesting is read from the times. An event's parent is the innermost earlier event of its thread
-that is still open when it starts. Real traces break nesting in a few rows (the profiler's own frames, pybind, rounding
-to microseconds): such a child is cut at its parent's end.
+that is still open when it starts. Real traces break nesting in a few rows (contexts that Python enters in one call and
+leaves in another, pybind, rounding to microseconds). Where an event ends after its parent, one of the two is cut:
+
+- a Python frame, at the start of an operator or annotation most of which lies after the frame's end: the frame was an
+  `__enter__` that opened a context, and does not contain what runs in it;
+- else the event, at its parent's end.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
 # Events with the same span: what Python opened contains what the dispatcher opened contains the runtime call.
 _OUTER_FIRST: Final = {"python": 0, "annotation": 1, "operator": 2, "runtime": 3, "driver": 4}
+_OPENED_BY_PYTHON: Final = ("annotation", "operator")
 _KEY_LIMIT: Final = 2**61
+_ROUNDS: Final = 16
 
 
 def nest(host: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -23,8 +29,8 @@ def nest(host: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         host: Columns `thread` (uint32), `kind`, `start_ns`, `dur_ns`; one row an event, any order.
 
     Returns:
-        The frame sorted by thread and time with `row`, `end_ns` (cut at the parent's end), `parent` (a row or null), and
-        the number of events that had to be cut.
+        The frame sorted by thread and time with `row`, `end_ns` (after cutting), `parent` (a row or null), and the number
+        of events that had to be cut.
     """
     ordered = (
         host.with_columns(
@@ -38,11 +44,19 @@ def nest(host: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     if ordered.is_empty():
         return ordered.with_columns(parent=pl.Series("parent", [], dtype=pl.UInt32)), 0
     until = ordered.select(_open_until()).to_series()
-    parent = _parents_by_depth(ordered, until)
-    crossing = (until > until.gather(parent)).fill_null(value=False)
-    if not crossing.any():
-        return ordered.with_columns(parent=parent), 0
-    return _cut_crossing(ordered.with_columns(parent=parent), until, crossing.arg_true().to_list())
+    for _ in range(_ROUNDS):
+        parent = _parents_by_depth(ordered, until)
+        crossing = (until > until.gather(parent)).fill_null(value=False)
+        if not crossing.any():
+            return _closed(ordered, until, parent)
+        until = _cut_outermost(ordered, until, parent, crossing.arg_true())
+    return _closed(ordered, *_nest_by_stack(ordered, until))
+
+
+def _closed(ordered: pl.DataFrame, until: pl.Series, parent: pl.Series) -> tuple[pl.DataFrame, int]:
+    cut = (until < ordered["end_ns"]).sum()
+    end_ns = pl.select(pl.min_horizontal(ordered["end_ns"], until)).to_series()
+    return ordered.with_columns(end_ns.alias("end_ns"), parent.alias("parent")), int(cut)
 
 
 def _parents_by_depth(ordered: pl.DataFrame, until: pl.Series) -> pl.Series:
@@ -82,55 +96,80 @@ def _open_until() -> pl.Expr:
     return pl.max_horizontal("end_ns", pl.col("start_ns") + 1)
 
 
-def _cut_crossing(ordered: pl.DataFrame, until: pl.Series, crossing: list[int]) -> tuple[pl.DataFrame, int]:
-    """Cut events that end after their parent, and give the events around them their parents anew.
+class _Open(NamedTuple):
+    """An event that is open: its row and span, and whether it is a Python frame."""
+
+    row: int
+    start: int
+    until: int
+    python: bool
+
+
+def _settle(around: list[_Open], start: int, until: int, closes: dict[int, int] | None) -> int:
+    """When an event closes that starts inside others.
 
     Args:
-        ordered: All events, with the `parent` that their depth gives.
-        until: When each event closes.
-        crossing: Rows that close after that parent. Up to the first of them every parent is right, and again from where
-            all that was opened since is closed, cut or not: only the events in between are gone through with a stack.
+        around: The open events, outermost first; frames that opened the event are taken off.
+        start: Start of the event.
+        until: When it closes if it is not cut.
+        closes: Where to write that frames which opened the event close; None where no frame can have opened it.
     """
-    columns = ordered.select("row", "thread", "start_ns", "end_ns", until=until)
-    found: list[tuple[int, int | None, int]] = []
-    cut, done = 0, 0
-    for row in crossing:
-        if row >= done:
-            cut += _go_through(columns, _ancestors(ordered["parent"], until, row), row, found)
-            done = found[-1][0] + 1
-    rows, parents, ends = zip(*found, strict=True)
-    return ordered.with_columns(
-        end_ns=ordered["end_ns"].scatter(rows, ends), parent=ordered["parent"].scatter(rows, parents)
-    ), cut
+    while around and until > (outer := around[-1]).until:
+        mostly_outside = until - outer.until > outer.until - start
+        if closes is None or not (outer.python and outer.start < start and mostly_outside):
+            return outer.until
+        closes[outer.row] = start
+        around.pop()
+    return until
 
 
-def _ancestors(parent: pl.Series, until: pl.Series, row: int) -> list[tuple[int, int]]:
-    """The events around a row, outermost first: (row, when it closes)."""
-    around: list[tuple[int, int]] = []
-    outer = parent[row]
-    while outer is not None:
-        around.append((outer, until[outer]))
-        outer = parent[outer]
-    return around[::-1]
+def _cut_outermost(ordered: pl.DataFrame, until: pl.Series, parent: pl.Series, crossing: pl.Series) -> pl.Series:
+    """When events close after the outermost of the crossings are settled.
+
+    A crossing gives wrong depths to events that start while it lasts, so these are left to the next round: what starts
+    when all crossings before are closed has its right parent, and each round settles at least one.
+    """
+    start, end = _one_axis(ordered["thread"].cast(pl.Int64), ordered["start_ns"], until)
+    still_open = end.gather(crossing).cum_max().shift(1, fill_value=-1)
+    starts, (python, opened) = ordered["start_ns"], _roles(ordered)
+    closes: dict[int, int] = {}
+    for row in crossing.filter(start.gather(crossing) >= still_open).to_list():
+        around: list[_Open] = []
+        outer = parent[row]
+        while outer is not None:
+            around.append(_Open(outer, starts[outer], until[outer], python[outer]))
+            outer = parent[outer] if until[outer] < until[row] else None
+        closed = _settle(around[::-1], starts[row], until[row], closes if opened[row] else None)
+        if closed < until[row]:
+            closes[row] = closed
+    return until.scatter(list(closes), list(closes.values()))
 
 
-def _go_through(
-    columns: pl.DataFrame, stack: list[tuple[int, int]], first: int, found: list[tuple[int, int | None, int]]
-) -> int:
-    """Append (row, parent, end) of each event from `first` on that a cut may concern; the number of events cut."""
-    thread, closed_at, cut = columns["thread"][first], 0, 0
-    for row, on_thread, start, end, until in columns.slice(first).iter_rows():
-        while stack and stack[-1][1] <= start:
-            stack.pop()
-        alone = not stack or stack[-1][0] < first
-        if on_thread != thread or (row > first and alone and start >= closed_at):
-            break
-        limit = stack[-1][1] if stack else until
-        if until > limit:
-            cut, closed_at = cut + 1, max(closed_at, until)
-        found.append((row, stack[-1][0] if stack else None, min(end, limit)))
-        stack.append((row, min(until, limit)))
-    return cut
+def _nest_by_stack(ordered: pl.DataFrame, until: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """When events close and their parents, by the definition: one pass with a stack."""
+    python, opened = _roles(ordered)
+    parents: list[int | None] = []
+    closes: dict[int, int] = {}
+    around: list[_Open] = []
+    thread_now = None
+    columns = ordered.select("thread", "start_ns", until=until, python=python, opened=opened)
+    for row, (thread, start, event_until, is_python, is_opened) in enumerate(columns.iter_rows()):
+        if thread != thread_now:
+            around, thread_now = [], thread
+        while around and around[-1].until <= start:
+            around.pop()
+        closed = _settle(around, start, event_until, closes if is_opened else None)
+        if closed < event_until:
+            closes[row] = closed
+        parents.append(around[-1].row if around else None)
+        around.append(_Open(row, start, closed, is_python))
+    return until.clone().scatter(list(closes), list(closes.values())), pl.Series(parents, dtype=pl.UInt32)
+
+
+def _roles(ordered: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    """Which events are Python frames, and which a frame can have opened."""
+    kind = ordered["kind"].cast(pl.String)
+    return kind == "python", kind.is_in(_OPENED_BY_PYTHON)
 
 
 def climb(parent: pl.Series, start: pl.Series, accepted: pl.Series) -> pl.Series:

@@ -116,7 +116,10 @@ def run_sql(trace: Trace, sql: str) -> pl.DataFrame:
 def _unknown_table(name: str) -> MmprofError:
     names = query_tables()
     return MmprofError(
-        "MM-E025", f"there is no table {name!r}", found=", ".join(names), hint=_suggestion(name, names)
+        "MM-E025",
+        f"there is no table {name!r}",
+        found=", ".join(names),
+        hint=_suggestion(name, names),
     )
 
 
@@ -141,7 +144,9 @@ def _sql_error(message: str, frames: Mapping[str, pl.DataFrame]) -> MmprofError:
 
 def _suggestion(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else "`mmprof query TRACE` lists tables and columns"
+    return (
+        f"did you mean {close[0]!r}?" if close else "`mmprof query TRACE` lists tables and columns"
+    )
 
 
 def _plain(frame: pl.DataFrame) -> pl.DataFrame:
@@ -156,7 +161,9 @@ def _member(name: str, trace: Trace) -> pl.DataFrame:
 
 
 def _classified(trace: Trace) -> pl.DataFrame:
-    return pl.concat([_plain(_classified_view(view).select(*_CLASSIFIED)) for view in views(trace, Options())])
+    return pl.concat(
+        [_plain(_classified_view(view).select(*_CLASSIFIED)) for view in views(trace, Options())]
+    )
 
 
 def _classified_view(view: View) -> pl.DataFrame:
@@ -192,11 +199,22 @@ def _trace_table(name: str, summary: str, columns: Mapping[str, str]) -> QueryTa
 
 
 _TABLES: Final = (
-    _trace_table("host", "an operator, annotation, Python frame, runtime or driver call", HOST_COLUMNS),
+    _trace_table(
+        "host", "an operator, annotation, Python frame, runtime or driver call", HOST_COLUMNS
+    ),
     _trace_table("activities", "a kernel, copy or memset", ACTIVITY_COLUMNS),
-    QueryTable("classified", "an activity of the window with its class, cost and bound", _CLASSIFIED, _classified),
+    QueryTable(
+        "classified",
+        "an activity of the window with its class, cost and bound",
+        _CLASSIFIED,
+        _classified,
+    ),
     QueryTable("gaps", "a span in which a device was idle, cut into causes", _GAPS, _gaps),
-    _trace_table("device_annotations", "an annotation's span on a device", {**_EVENT, "name": "name", **_STREAM, **_AT}),
+    _trace_table(
+        "device_annotations",
+        "an annotation's span on a device",
+        {**_EVENT, "name": "name", **_STREAM, **_AT},
+    ),
     _trace_table(
         "syncs",
         "a synchronisation record of the device",

@@ -31,7 +31,8 @@ def root(
         bool, typer.Option("--version", help="Print the version.", is_eager=True)
     ] = False,
     debug: Annotated[  # noqa: ARG001  (taken out of the arguments by `main`, so that it works after a verb as well)
-        bool, typer.Option("--debug", help="Show the traceback of an error; works after a command too.")
+        bool,
+        typer.Option("--debug", help="Show the traceback of an error; works after a command too."),
     ] = False,
 ) -> None:
     """Explain, predict and prove: why a PyTorch model is slow, from its profiler trace.

@@ -11,7 +11,14 @@ from mmprof.analyzers.errors import MmprofError
 _SHOWN: Final = 24
 
 
-def choose(word: str, choices: Collection[str], *, what: str, code: str = "MM-E028") -> str:
+def choose(
+    word: str,
+    choices: Collection[str],
+    *,
+    what: str,
+    code: str = "MM-E028",
+    otherwise: str = "one of those",
+) -> str:
     """The choice that a word names, whatever its case.
 
     Args:
@@ -19,6 +26,7 @@ def choose(word: str, choices: Collection[str], *, what: str, code: str = "MM-E0
         choices: What there is.
         what: What is chosen, for the error: `the format`.
         code: Code of the error.
+        otherwise: The hint where no choice is like the word.
 
     Raises:
         MmprofError: The word is no choice.
@@ -27,16 +35,19 @@ def choose(word: str, choices: Collection[str], *, what: str, code: str = "MM-E0
     chosen = by_lower.get(word.lower())
     if chosen is None:
         raise MmprofError(
-            code, f"{what} {word!r} does not exist", found=listed(choices), hint=nearest(word, choices)
+            code,
+            f"{what} {word!r} does not exist",
+            found=listed(choices),
+            hint=nearest(word, choices, otherwise=otherwise),
         )
     return chosen
 
 
-def nearest(word: str, choices: Collection[str]) -> str:
+def nearest(word: str, choices: Collection[str], *, otherwise: str = "one of those") -> str:
     """A hint that names the choice most like a word."""
     by_lower = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
-    return f"did you mean {by_lower[close[0]]!r}?" if close else "one of those that there are"
+    return f"did you mean {by_lower[close[0]]!r}?" if close else otherwise
 
 
 def listed(choices: Collection[str], *, most: int = _SHOWN) -> str:

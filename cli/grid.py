@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
 
 from mmprof.cli.choices import choose
 from mmprof.cli.output import Destination
@@ -56,7 +57,11 @@ def format_of(format_name: str, output: str = "") -> str:
     if format_name:
         return choose(format_name, GRID_FORMATS, what="the format")
     suffix = "" if output in {"", "-"} else Path(output).suffix.lower()
-    return _SUFFIXES[choose(suffix, _SUFFIXES, what="a format for the suffix")] if suffix else "terminal"
+    return (
+        _SUFFIXES[choose(suffix, _SUFFIXES, what="a format for the suffix")]
+        if suffix
+        else "terminal"
+    )
 
 
 def _terminal(grid: Grid, destination: Destination) -> str:
@@ -85,7 +90,8 @@ def _table(grid: Grid) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for at, name in enumerate(grid.columns):
         numeric = all(_is_number(row[at]) for row in grid.rows)
-        table.add_column(Text(printable(name)), justify="right" if numeric else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        table.add_column(Text(printable(name)), justify=justify, no_wrap=numeric, overflow="fold")
     for row in grid.rows:
         table.add_row(*(Text(printable(_shown(value))) for value in row))
     return table
@@ -96,30 +102,38 @@ def _is_number(value: object) -> bool:
 
 
 def _csv(grid: Grid, _: Destination) -> str:
-    lines = [",".join(map(_csv_value, row)) for row in [grid.columns, *grid.rows]]
+    lines = [",".join(_cells(row, csv_cell)) for row in [grid.columns, *grid.rows]]
     return "\n".join(lines) + "\n"
 
 
-def _csv_value(value: object) -> str:
-    # A number is written bare: -5 is no formula.
-    return _shown(value) if isinstance(value, (int, float)) else csv_cell(_shown(value))
-
-
 def _markdown(grid: Grid, _: Destination) -> str:
-    lines = [f"| {' | '.join(markdown_cell(_shown(value)) for value in row)} |" for row in grid.rows]
-    head = f"| {' | '.join(map(printable, grid.columns))} |"
-    return "\n".join([head, f"|{' --- |' * len(grid.columns)}", *lines]) + "\n"
+    head = [f"| {' | '.join(map(printable, grid.columns))} |", f"|{' --- |' * len(grid.columns)}"]
+    lines = [f"| {' | '.join(_cells(row, markdown_cell))} |" for row in grid.rows]
+    return "\n".join([*head, *lines]) + "\n"
+
+
+def _cells(row: Sequence[Any], safe: Callable[[str], str]) -> Iterator[str]:
+    """Text made safe; a number as it is: -5 is no formula."""
+    for value in row:
+        yield _shown(value) if isinstance(value, (int, float)) else safe(_shown(value))
 
 
 def _json(grid: Grid, _: Destination) -> str:
     rows = [dict(zip(grid.columns, row, strict=True)) for row in grid.rows]
-    document = {"schema": grid.schema, "columns": list(grid.columns), "rows": rows, "left_out": grid.left_out}
-    return json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n"
+    document = {
+        "schema": grid.schema,
+        "columns": list(grid.columns),
+        "rows": rows,
+        "left_out": grid.left_out,
+    }
+    return msgspec.json.format(msgspec.json.encode(document, enc_hook=str)).decode() + "\n"
 
 
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, (Mapping, list)):
+        return msgspec.json.encode(value, enc_hook=str).decode()
     return "" if value is None else str(value)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
-from typing import Any, Final, TextIO
+from itertools import pairwise
+from typing import Final, TextIO, cast
 
 import typer
 import typer.main
@@ -21,8 +22,9 @@ from mmprof.cli.verbs import load_verbs
 FAILED: Final = 2
 INTERRUPTED: Final = 130
 
-# The base of all errors in the use of the command line. Typer exports it under no name of its own, and has moved it.
-_UsageError: Final = typer.BadParameter.__mro__[1]
+# The base of all errors in the use of the command line, which has what a BadParameter has. Typer gives it no public name,
+# and its module is not the same in all versions.
+_UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _report(error, arguments)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001  (the last resort: a defect of mmprof must end in an exit code, too)
+    except Exception as error:
+        # The last resort: a defect of mmprof, too, has to end in a few lines and an exit code.
         if debug:
             raise
         _report(_internal(error), arguments)
@@ -58,14 +61,14 @@ def _run(arguments: Sequence[str]) -> int:
     load_verbs()
     command = typer.main.get_command(app)
     try:
-        code: Any = command.main(args=list(arguments), prog_name="mmprof", standalone_mode=False)
+        code: object = command.main(args=list(arguments), prog_name="mmprof", standalone_mode=False)
     except _UsageError as error:
         raise _usage(error) from error
     return code if isinstance(code, int) else 0
 
 
-def _usage(error: Any) -> MmprofError:
-    """The error for arguments that Typer refused; `error` has `format_message` and `ctx`."""
+def _usage(error: typer.BadParameter) -> MmprofError:
+    """The error for arguments that Typer refused."""
     command = error.ctx.command_path if error.ctx else "mmprof"
     return MmprofError("MM-E029", error.format_message(), hint=f"{command} --help")
 
@@ -96,5 +99,7 @@ def _take_any_text(stream: TextIO) -> None:
 def _asks_for_json(argv: Sequence[str]) -> bool:
     """Whether errors are to be JSON; read here because arguments that Typer refuses are never parsed."""
     joined = {"--format=json", "-fjson"}
-    pairs = zip(argv, argv[1:], strict=False)
-    return not joined.isdisjoint(argv) or any(p in {("--format", "json"), ("-f", "json")} for p in pairs)
+    pairs = pairwise(argv)
+    return not joined.isdisjoint(argv) or any(
+        p in {("--format", "json"), ("-f", "json")} for p in pairs
+    )

@@ -16,7 +16,9 @@ Traces = Annotated[
 ]
 OneTrace = Annotated[
     str,
-    typer.Argument(metavar="TRACE", help="Trace file, or - for standard input.", show_default=False),
+    typer.Argument(
+        metavar="TRACE", help="Trace file, or - for standard input.", show_default=False
+    ),
 ]
 Format = Annotated[
     str,
@@ -31,7 +33,11 @@ Format = Annotated[
 Output = Annotated[
     str,
     typer.Option(
-        "--output", "-o", metavar="FILE", help="Write to a file, never over an existing one.", show_default=False
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write to a file, never over an existing one.",
+        show_default=False,
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output file.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +86,7 @@ def check_writable(path: Path, *, force: bool) -> None:
 
 
 @contextmanager
-def replacing(path: Path, *, force: bool) -> Iterator[Path]:
+def replacing(path: Path, *, force: bool) -> Generator[Path, None, None]:
     """A temporary path beside `path` that takes its place when the block is done: nobody sees half a file.
 
     Raises:
@@ -133,11 +133,17 @@ def report_error(error: MmprofError, *, as_json: bool) -> None:
 
         from mmprof.analyzers.contract import error_document  # noqa: PLC0415
 
-        print_result(msgspec.json.format(msgspec.json.encode(error_document(error))).decode() + "\n")
+        print_result(
+            msgspec.json.format(msgspec.json.encode(error_document(error))).decode() + "\n"
+        )
         return
     red, plain = (_RED, _PLAIN) if wants_color(sys.stderr) else ("", "")
     lines = [f"{red}error[{error.code}]{plain}: {printable(error.message)}"]
-    lines += [f"{name}: {printable(text)}" for name, text in (("found", error.found), ("try", error.hint)) if text]
+    lines += [
+        f"{name}: {printable(text)}"
+        for name, text in (("found", error.found), ("try", error.hint))
+        if text
+    ]
     say("\n".join(lines))
 
 
@@ -150,7 +156,9 @@ def wants_color(stream: TextIO) -> bool:
     """Whether a stream may have colours: https://no-color.org and FORCE_COLOR, else whether it is a terminal."""
     if os.environ.get("NO_COLOR"):
         return False
-    return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
+    return bool(os.environ.get("FORCE_COLOR")) or (
+        stream.isatty() and os.environ.get("TERM") != "dumb"
+    )
 
 
 def screen_width() -> int | None:

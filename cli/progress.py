@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ LONG_FROM_BYTES: Final = 4 << 20
 
 
 @contextmanager
-def progress(verb: str, paths: Sequence[str], *, quiet: bool) -> Iterator[None]:
+def progress(verb: str, paths: Sequence[str], *, quiet: bool) -> Generator[None, None, None]:
     """Show what is being done, if it takes long and somebody watches; nothing is left on the screen.
 
     Args:

@@ -6,7 +6,7 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from mmprof.analyzers.classes import CLASSES
 from mmprof.analyzers.costing import BOUNDS
@@ -30,6 +30,8 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 }
 _UNITS: Final = {"": 1.0, "%": 0.01, "ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
 _SEVERITIES: Final = ("high", "medium", "low")
+# What identifies a row or a device, and is no measurement.
+_IDENTITY: Final = ("rank", "device", "peak_flops", "class_shares")
 
 
 class _Share(NamedTuple):
@@ -116,46 +118,62 @@ def numbers(document: Mapping[str, Any], device: Mapping[str, Any]) -> dict[str,
     shares of busy time, `cause:python` as a share of the window, the numbers of its phases (`phase:decode.idle_ns`), and
     `findings`, `findings.high`, `findings.medium` and `findings.low`.
     """
-    found = dict(_scalars(device, skip=("rank", "device")))
+    found = dict(_scalars(device))
     for prefix, share in _SHARES.items():
         found |= {f"{prefix}:{key}": 0.0 for key in share.keys}
         whole = device[share.whole] or 1
         found |= {f"{prefix}:{row[prefix]}": row["time_ns"] / whole for row in device[share.rows]}
     for row in _rows_of(document.get("phases", ()), device):
-        found |= _scalars(row, f"phase:{row['phase']}.", skip=("rank", "device"))
+        found |= _scalars(row, f"phase:{row['phase']}.")
     severities = [row["severity"] for row in _rows_of(document["findings"], device)]
     found |= {f"findings.{severity}": severities.count(severity) for severity in _SEVERITIES}
     return found | {"findings": len(severities)}
 
 
-def _rows_of(rows: Sequence[Mapping[str, Any]], device: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [row for row in rows if (row["rank"], row["device"]) == (device["rank"], device["device"])]
+def _rows_of(
+    rows: Sequence[Mapping[str, Any]], device: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    return [
+        row for row in rows if (row["rank"], row["device"]) == (device["rank"], device["device"])
+    ]
 
 
-def _scalars(
-    fields: Mapping[str, Any], prefix: str = "", *, skip: Sequence[str] = ()
-) -> Iterator[tuple[str, float]]:
+def _scalars(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     for name, value in fields.items():
+        if name in _IDENTITY:
+            continue
         if isinstance(value, Mapping):
-            yield from _scalars(value, f"{prefix}{name}.")
-        elif isinstance(value, (int, float)) and name not in skip:
+            yield from _scalars(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
+        elif isinstance(value, (int, float)):
             yield f"{prefix}{name}", value
 
 
 def _sentence(threshold: Threshold, device: Mapping[str, Any], value: float) -> str:
     name = threshold.name
-    difference = _shown(name, abs(value - threshold.limit))
     return (
-        f"fail-on {printable(threshold.text)}: rank {device['rank']} device {device['device']} has "
-        f"{printable(name)} = {_shown(name, value)}, {difference} from the limit of {_shown(name, threshold.limit)}"
+        f"fail-on {printable(threshold.text)}: rank {device['rank']} device {device['device']}: "
+        f"{printable(name)} is {_shown(name, value)}, {_distance(name, value - threshold.limit)} the limit"
     )
+
+
+def _distance(name: str, difference: float) -> str:
+    side = "above" if difference > 0 else "below" if difference < 0 else "at"
+    if not difference:
+        return side
+    shown = (
+        f"{abs(difference) * 100:.1f} points" if _is_share(name) else _shown(name, abs(difference))
+    )
+    return f"{shown} {side}"
 
 
 def _shown(name: str, value: float) -> str:
     if name.endswith("_ns"):
         return units.duration(value)
-    is_share = name.endswith(("_share", "coverage")) or name.partition(":")[0] in _SHARES
-    return units.share(value) if is_share else f"{value:,.10g}"
+    return units.share(value) if _is_share(name) else f"{value:,.10g}"
+
+
+def _is_share(name: str) -> bool:
+    return name.endswith(("share", "coverage")) or name.partition(":")[0] in _SHARES
 
 
 def _malformed(text: str, found: str) -> MmprofError:
@@ -167,10 +185,15 @@ def _malformed(text: str, found: str) -> MmprofError:
     )
 
 
+def _depth(name: str) -> int:
+    """Fields of a device come first in a list of names, shares next, fields of fields last."""
+    return ("." in name) * 2 + (":" in name)
+
+
 def _unknown_name(threshold: Threshold, names: Sequence[str]) -> MmprofError:
     return MmprofError(
         "MM-E023",
         f"no number of this analysis is named {threshold.name!r}",
-        found=listed(names, most=len(names)),
+        found=listed(sorted(names, key=_depth), most=len(names)),
         hint=nearest(threshold.name, names),
     )

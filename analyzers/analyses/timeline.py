@@ -96,8 +96,9 @@ def _around(view: View) -> tuple[int, int]:
 
 def _overlap_ns(selected: pl.DataFrame) -> int:
     """Time with at least two activities: each one's part that an earlier start still covers, as a union."""
-    reached = pl.col("end_ns").cum_max().shift(1)
-    repeated = selected.select("start_ns", end_ns=pl.min_horizontal("end_ns", reached)).drop_nulls()
+    reached = selected["end_ns"].cum_max().shift(1)
+    later = selected.select("start_ns", "end_ns", reached=reached).slice(1)
+    repeated = later.select("start_ns", end_ns=pl.min_horizontal("end_ns", "reached"))
     return intervals.union_length(repeated)
 
 

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from mmprof.analyzers.findings.evidence import about_idle, idle_parts, idle_words, stretches, total
+from mmprof.analyzers.findings.evidence import (
+    about_idle,
+    idle_parts,
+    idle_words,
+    longest,
+    stretches,
+    total,
+)
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import significant
 from mmprof.analyzers.units import format_count, format_ns
@@ -31,9 +38,8 @@ def allocator_calls(view: View) -> Match | None:
 
 
 def _title(view: View, gaps: pl.DataFrame) -> str:
-    longest = format_ns(int(gaps["part_ns"][0]))
     return (
-        f"{idle_words(view, total(gaps, 'part_ns'))} while the host allocates or frees memory, at most {longest} at once: "
+        f"{idle_words(view, total(gaps, 'part_ns'))} while the host allocates or frees memory, at most {format_ns(longest(gaps))} at once: "
         f"{_calls(view)}"
     )
 

@@ -11,6 +11,7 @@ from mmprof.analyzers.findings.evidence import (
     about_idle,
     idle_parts,
     idle_words,
+    longest,
     main_place,
     steps,
     stretches,
@@ -43,10 +44,10 @@ def data_loader(view: View) -> Match | None:
     waits = stretches(view, "dataloader").with_columns(
         wait_ns=pl.col("end_ns") - pl.col("start_ns")
     )
-    longest = waits.sort("wait_ns", "start_ns", descending=[True, False])
-    title = _title(view, gaps, longest["row"])
+    ordered = waits.sort("wait_ns", "start_ns", descending=[True, False])
+    title = _title(view, gaps, ordered["row"])
     match = about_idle(view, gaps, title=title, expected_share=EXPECTED_SHARE)
-    return replace(match, where=main_place(view, longest["row"], longest["wait_ns"]))
+    return replace(match, where=main_place(view, ordered["row"], ordered["wait_ns"]))
 
 
 def _title(view: View, gaps: pl.DataFrame, rows: pl.Series) -> str:
@@ -56,5 +57,5 @@ def _title(view: View, gaps: pl.DataFrame, rows: pl.Series) -> str:
     workers = ", and the loader has no workers" if names.str.contains(_NO_WORKERS).any() else ""
     return (
         f"{idle_words(view, total(gaps, 'part_ns'))} waiting for the data loader{in_steps}; "
-        f"the longest wait is {format_ns(int(gaps['part_ns'][0]))}{workers}"
+        f"the longest wait is {format_ns(longest(gaps))}{workers}"
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
-import msgspec
 import polars as pl
 
+from mmprof.analyzers.costs import parse_call
+from mmprof.analyzers.costs.call import UnderivableError
 from mmprof.analyzers.findings.evidence import about_activities, share_words, steps, total
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import significant
@@ -16,7 +17,7 @@ from mmprof.analyzers.units import format_count
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
 
-_FLOATING: Final = ("float", "double", "c10::Half", "c10::BFloat16")
+_FLOATING: Final = {"c10::Half": "fp16", "c10::BFloat16": "bf16", "float": "fp32", "double": "fp64"}
 # A weight of a linear layer; activations of sequence models have a batch dimension more.
 _WEIGHT_RANK: Final = 2
 
@@ -54,18 +55,15 @@ def _casts(view: View) -> pl.DataFrame:
 
 def _cast(dims: str, types: str) -> tuple[str | None, int | None, str | None]:
     """What a recorded aten::copy_(to, from) converts; nulls where it converts nothing."""
+    call = parse_call("aten::copy_", dims, types)
     try:
-        shapes, (target, source, *_) = msgspec.json.decode(dims), msgspec.json.decode(types)
-    except (msgspec.DecodeError, ValueError, TypeError):
+        target, source = call.tensor(0), call.tensor(1)
+    except UnderivableError:
         return None, None, None
-    if target == source or target not in _FLOATING or source not in _FLOATING:
+    if target.dtype == source.dtype or not {target.dtype, source.dtype} <= set(_FLOATING):
         return None, None, None
-    shape = cast("list[object]", shapes[0])
-    return f"{_short(source)} to {_short(target)}", len(shape), "x".join(str(s) for s in shape)
-
-
-def _short(dtype: str) -> str:
-    return {"c10::Half": "fp16", "c10::BFloat16": "bf16", "float": "fp32", "double": "fp64"}[dtype]
+    words = f"{_FLOATING[source.dtype]} to {_FLOATING[target.dtype]}"
+    return words, target.rank, "x".join(str(extent) for extent in target.shape)
 
 
 def _title(view: View, casts: pl.DataFrame) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mmprof.analyzers import intervals
+from mmprof.analyzers import intervals, nesting
 from mmprof.analyzers.findings.registry import EVIDENCE_LIMIT, Match
-from mmprof.analyzers.lineage import Path, lineage, source_lines
+from mmprof.analyzers.lineage import MODULE_PREFIX, source_lines
 from mmprof.analyzers.load import categories as c
 from mmprof.analyzers.units import format_ns, format_share
 
@@ -22,28 +22,30 @@ _INSTANCE: Final = re.compile(r"_\d+$")
 
 
 def idle_parts(view: View, *causes: str) -> pl.DataFrame:
-    """Gaps with a part of these causes, the largest part first.
-
-    Returns:
-        The columns of `view.gaps`, `part_ns` (the sum of the causes), and `event`, `thread` and `launch_row` of the activity
-        that ends the gap; null where none does.
-    """
-    return with_ends(view, view.gaps.with_columns(part_ns=pl.sum_horizontal(causes)))
+    """Gaps with a part of these causes: start_ns, end_ns, row, the causes, and `part_ns`, their sum."""
+    parts = view.gaps.lazy().select(
+        "start_ns", "end_ns", "row", *causes, part_ns=pl.sum_horizontal(causes)
+    )
+    return parts.filter(pl.col("part_ns") > 0).collect()
 
 
 def idle_during(view: View, spans: pl.DataFrame) -> pl.DataFrame:
-    """Gaps with a part inside a union of spans, as `idle_parts` gives them."""
-    inside = intervals.covered_before(spans, view.gaps["end_ns"]) - intervals.covered_before(
-        spans, view.gaps["start_ns"]
-    )
-    return with_ends(view, view.gaps.with_columns(part_ns=inside))
+    """Gaps with a part inside a union of spans: start_ns, end_ns, row and `part_ns`."""
+    gaps = view.gaps.select("start_ns", "end_ns", "row")
+    return gaps.with_columns(part_ns=covered(gaps, spans)).filter(pl.col("part_ns") > 0)
+
+
+def covered(gaps: pl.DataFrame, spans: pl.DataFrame) -> pl.Series:
+    """Nanoseconds of each gap that lie inside a union of spans."""
+    until_end = intervals.covered_before(spans, gaps["end_ns"])
+    return until_end - intervals.covered_before(spans, gaps["start_ns"])
 
 
 def with_ends(view: View, gaps: pl.DataFrame) -> pl.DataFrame:
-    """Gaps that have a `part_ns`, with what ends them, the largest part first."""
+    """Gaps, the largest part first, with `event`, `thread` and `launch_row` of what ends them; null where nothing does."""
     ends = view.selected.select("row", "event", "thread", launch_row="launch")
-    parts = gaps.filter(pl.col("part_ns") > 0).join(ends, on="row", how="left")
-    return parts.sort("part_ns", "start_ns", descending=[True, False])
+    ordered = gaps.sort("part_ns", "start_ns", descending=[True, False])
+    return ordered.join(ends, on="row", how="left", maintain_order="left")
 
 
 def about_idle(
@@ -56,15 +58,15 @@ def about_idle(
     lever: str | None = None,
 ) -> Match:
     """A match about gaps as `idle_parts` gives them; by default all of their part can go."""
-    time_ns = total(parts, "part_ns")
+    time_ns, ended = total(parts, "part_ns"), with_ends(view, parts)
     return Match(
         title=title,
         time_ns=time_ns,
         removable_ns=time_ns if removable_ns is None else min(removable_ns, time_ns),
-        events=_events(parts),
+        events=_events(ended),
         count=parts.height,
         expected_share=expected_share,
-        where=main_place(view, parts["launch_row"], parts["part_ns"]),
+        where=main_place(view, ended["launch_row"], ended["part_ns"]),
         lever=lever,
     )
 
@@ -104,6 +106,11 @@ def share_words(view: View, time_ns: int) -> str:
     return f"{format_ns(time_ns)} ({format_share(time_ns, view.window_ns)})"
 
 
+def longest(gaps: pl.DataFrame) -> int:
+    """The largest part of a gap."""
+    return int(str(gaps["part_ns"].max()))
+
+
 def total(frame: pl.DataFrame, column: str) -> int:
     """Sum of a column of nanoseconds."""
     return int(frame[column].sum())
@@ -117,9 +124,10 @@ def with_costs(view: View) -> pl.DataFrame:
 
 def named(frame: pl.DataFrame, pattern: str) -> pl.Expr:
     """Whether `name` contains the regular expression; each distinct name is looked at once."""
-    searched = re.compile(pattern)
-    found = [n for n in frame["name"].unique().cast(pl.String).to_list() if searched.search(n)]
-    return pl.col("name").is_in(found)
+    codes = frame["name"].to_physical()
+    distinct = frame["name"].unique()
+    found = distinct.filter(distinct.cast(pl.String).str.contains(pattern)).to_physical()
+    return pl.lit(codes.is_in(found.implode()) if len(found) else False)
 
 
 def steps(view: View) -> int:
@@ -135,15 +143,16 @@ def steps(view: View) -> int:
 
 
 def graph_captures(view: View) -> pl.DataFrame:
-    """Host times from the begin of a graph capture to its end, and of the calls that make a graph of it."""
-    calls = view.trace.host.filter(pl.col("kind").is_in(c.LAUNCH_KINDS))
-    begins = calls.filter(named(calls, "StreamBeginCapture")).select("thread", "start_ns")
-    ends = calls.filter(named(calls, "StreamEndCapture")).select("thread", "start_ns", "end_ns")
+    """Host times in a graph capture, from its begin to its end, and of the calls that make a graph of it, as a union."""
+    host = view.trace.host
+    calls = host.filter(named(host, "StreamBeginCapture|StreamEndCapture|GraphInstantiate"))
+    begins = calls.filter(named(calls, "Begin")).select("thread", "start_ns")
+    ends = calls.filter(named(calls, "End")).select("thread", "start_ns", "end_ns")
     paired = begins.join_asof(
         ends, on="start_ns", by="thread", strategy="forward", check_sortedness=False
     )
-    made = calls.filter(named(calls, "GraphInstantiate")).select("start_ns", "end_ns")
-    return pl.concat([paired.drop_nulls().select("start_ns", "end_ns"), made])
+    made = calls.filter(named(calls, "Instantiate")).select("start_ns", "end_ns")
+    return intervals.merge(pl.concat([paired.drop_nulls().select("start_ns", "end_ns"), made]))
 
 
 def main_place(view: View, rows: pl.Series, weights: pl.Series) -> str:
@@ -187,10 +196,7 @@ def _stretches_of_thread(view: View, thread: int, state: str) -> pl.DataFrame:
     unions = view.host.states(thread)
     at = next(i for i, (name, _) in enumerate(unions) if name == state)
     found = unions[at][1] if at == 0 else intervals.subtract(unions[at][1], unions[at - 1][1])
-    inside = intervals.covered_before(view.window, found["end_ns"]) - intervals.covered_before(
-        view.window, found["start_ns"]
-    )
-    kept = found.filter(inside > 0)
+    kept = found.filter(covered(found, view.window) > 0)
     return kept.select(
         pl.lit(thread, pl.UInt32).alias("thread"),
         "start_ns",
@@ -205,18 +211,30 @@ def _events(frame: pl.DataFrame) -> list[int]:
 
 def _places(host: pl.DataFrame, rows: pl.Series) -> list[str]:
     around, at = _ancestry(host, rows)
-    paths = lineage(around, at)
-    names = around["name"].gather(at).cast(pl.String).to_list()
-    parts = zip(names, paths.code.to_list(), source_lines(around, at), strict=True)
-    return [_place(name, paths.paths[code], source) for name, code, source in parts]
+    innermost = nesting.climb(around["parent"], at, around["kind"] == c.OPERATOR)
+    operators = _names(around, pl.select(pl.coalesce(innermost, at)).to_series())
+    if not (around["kind"] == c.PYTHON).any():
+        return operators
+    sources = source_lines(around, at)
+    modules = _modules(around, at) if "" in sources else sources
+    return [_place(*place) for place in zip(operators, sources, modules, strict=True)]
 
 
-def _place(name: str, path: Path, source: str) -> str:
-    operator = path.operators[0] if path.operators else name
+def _modules(around: pl.DataFrame, rows: pl.Series) -> list[str]:
+    """The class of the innermost module around each row: one place for all instances; "" where there is none."""
+    is_module = around["name"].cast(pl.String).str.starts_with(MODULE_PREFIX)
+    modules = _names(around, nesting.climb(around["parent"], rows, is_module))
+    return [_INSTANCE.sub("", module.removeprefix(MODULE_PREFIX)) for module in modules]
+
+
+def _names(host: pl.DataFrame, rows: pl.Series) -> list[str]:
+    return host["name"].gather(rows).cast(pl.String).fill_null("").to_list()
+
+
+def _place(operator: str, source: str, module: str) -> str:
     if source:
         return f"{operator} at {source}"
-    # One place for all layers: the instance number of the module is left out.
-    return f"{operator} in {_INSTANCE.sub('', path.modules[0])}" if path.modules else operator
+    return f"{operator} in {module}" if module else operator
 
 
 def _ancestry(host: pl.DataFrame, rows: pl.Series) -> tuple[pl.DataFrame, pl.Series]:

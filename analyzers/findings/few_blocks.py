@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LONG_KERNEL_NS: Final = 10_000
 # From here on half of the device or more does nothing; a little below the full number is a tile size's rounding.
 FEW_BLOCKS_SHARE: Final = 0.5
+# CUDA C++ Programming Guide, technical specifications: x up to 2^31 - 1, y and z up to 65,535; more is no grid.
+MOST_BLOCKS: Final = (2**31 - 1) * 65_535**2
 # Collectives use few blocks on purpose, and a spinning kernel does no work.
 _MEANT_TO_BE_SMALL: Final = ("communication", "wait")
 
@@ -71,7 +73,8 @@ def _blocks(grid: str) -> int | None:
         sides = msgspec.json.decode(grid, type=list[int])
     except msgspec.DecodeError:
         return None
-    return math.prod(sides) if len(sides) == 3 and min(sides) > 0 else None
+    possible = len(sides) == 3 and min(sides) > 0 and math.prod(sides) <= MOST_BLOCKS
+    return math.prod(sides) if possible else None
 
 
 def _title(view: View, found: pl.DataFrame, multiprocessors: int) -> str:

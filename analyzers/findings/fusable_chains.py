@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 # What a compiler or a foreach operator has fused already.
 _FUSED: Final = r"^triton_|_fused_|multi_tensor_apply"
 
+_COLUMNS: Final = (
+    "event", "name", "stream", "class", "in_chain", "launch", "start_ns", "dur_ns", "own_ns",
+)  # fmt: skip
+
 
 @finding("MM119", "chains of elementwise kernels", lever="torch_compile")
 def fusable_chains(view: View) -> Match | None:
@@ -45,10 +49,14 @@ def _chains(view: View) -> pl.DataFrame:
 
     Short kernels belong to chains but are left to MM108.
     """
-    kernels = view.activities.filter(pl.col("kind") == c.KERNEL).sort("stream", "start_ns")
+    kernels = view.activities.filter(pl.col("kind") == c.KERNEL)
+    kernels = kernels.select(*_COLUMNS).sort("stream", maintain_order=True)
     fusable = pl.col("class").is_in(FUSABLE) & ~pl.col("in_chain") & ~named(kernels, _FUSED)
-    begins = (fusable != fusable.shift(1)) | (pl.col("stream") != pl.col("stream").shift(1))
-    numbered = kernels.with_columns(fusable=fusable, chain=begins.fill_null(value=True).cum_sum())
+    changes = (pl.col("fusable") != pl.col("fusable").shift(1)) | (
+        pl.col("stream") != pl.col("stream").shift(1)
+    )
+    marked = kernels.with_columns(fusable=fusable)
+    numbered = marked.with_columns(chain=changes.fill_null(value=True).cum_sum())
     long = numbered.filter("fusable", pl.col("dur_ns") >= SHORT_NS)
     return long.filter(pl.len().over("chain") > 1)
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mmprof.analyzers import intervals
 from mmprof.analyzers.findings.evidence import (
     about_idle,
+    covered,
     graph_captures,
     idle_parts,
     idle_words,
@@ -47,16 +47,13 @@ def host_stalls(view: View) -> Match | None:
 def _stalls(view: View) -> pl.DataFrame:
     """Long gaps that the host caused, without those in which it captured a graph (MM111)."""
     long = idle_parts(view, *_WORDS).filter(pl.col("part_ns") >= STALL_NS)
-    captures = intervals.merge(graph_captures(view))
-    captured = intervals.covered_before(captures, long["end_ns"]) - intervals.covered_before(
-        captures, long["start_ns"]
-    )
-    return long.filter(captured == 0)
+    return long.filter(covered(long, graph_captures(view)) == 0) if long.height else long
 
 
 def _title(view: View, stalls: pl.DataFrame) -> str:
-    state = _WORDS[max(_WORDS, key=lambda cause: int(stalls[cause][0]))]
+    longest = stalls.sort("part_ns", "start_ns", descending=[True, False]).row(0, named=True)
+    state = _WORDS[max(_WORDS, key=lambda cause: int(longest[cause]))]
     return (
         f"{idle_words(view, total(stalls, 'part_ns'))} in {format_count(stalls.height, 'long pause')} of the host, "
-        f"the longest {format_ns(int(stalls['part_ns'][0]))}, mostly {state}"
+        f"the longest {format_ns(longest['part_ns'])}, mostly {state}"
     )

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mmprof.analyzers import intervals, nesting
+from mmprof.analyzers import nesting
 from mmprof.analyzers.findings.evidence import (
+    covered,
     host_row_at,
     idle_parts,
     idle_words,
@@ -15,6 +16,7 @@ from mmprof.analyzers.findings.evidence import (
     steps,
     stretches,
     total,
+    with_ends,
 )
 from mmprof.analyzers.findings.registry import EVIDENCE_LIMIT, Match, finding
 from mmprof.analyzers.findings.thresholds import significant
@@ -60,7 +62,8 @@ def _drained(view: View) -> pl.DataFrame:
         The columns of `idle_parts`; `part_ns` is what the host needed to return and to launch again, `saved_ns` the most
         that the gap can shrink: the host gains no more than it spent waiting. `wait_row` is the host event that waited.
     """
-    gaps = idle_parts(view, "sync").with_columns(part_ns=pl.sum_horizontal(_REFILL_CAUSES))
+    refilled = idle_parts(view, *_REFILL_CAUSES).filter(pl.col("sync") > 0)
+    gaps = with_ends(view, refilled)
     parts = [_with_wait(view, part) for part in gaps.partition_by("thread")]
     return (
         pl.concat(parts) if parts else gaps.with_columns(saved_ns="part_ns", wait_row="launch_row")
@@ -75,9 +78,7 @@ def _with_wait(view: View, gaps: pl.DataFrame) -> pl.DataFrame:
     # The first wait that ends after the gap has begun: the gaps have a part of a wait, so there is one.
     first = end.search_sorted(gaps["start_ns"], side="right").clip(0, len(end) - 1)
     since = pl.select(pl.min_horizontal(start.gather(first), gaps["start_ns"])).to_series()
-    waited = intervals.covered_before(waiting, gaps["end_ns"]) - intervals.covered_before(
-        waiting, since
-    )
+    waited = covered(gaps.with_columns(start_ns=since), waiting)
     return gaps.with_columns(
         saved_ns=pl.min_horizontal("part_ns", waited),
         wait_row=host_row_at(view.trace.host, thread, start.gather(first)),

@@ -45,7 +45,7 @@ def _late_launches(view: View) -> pl.DataFrame:
 
 
 def _device_title(view: View, gaps: pl.DataFrame) -> str:
-    launches = view.selected.unique("launch").drop_nulls("launch")
+    launches = view.selected.filter(pl.col("launch").is_first_distinct(), pl.col("launch") >= 0)
     call_ns = (launches["launch_end_ns"] - launches["launch_start_ns"]).median()
     return (
         f"{idle_words(view, total(gaps, 'part_ns'))} waiting for the host to launch: "

@@ -11,7 +11,9 @@ from mmprof.analyzers.findings.evidence import (
     about_idle,
     graph_captures,
     idle_during,
+    idle_parts,
     idle_words,
+    longest,
     stretches,
     total,
 )
@@ -32,18 +34,22 @@ def recompilation(view: View) -> Match | None:
     again. TORCH_LOGS=recompiles names the reason. Mark the dimension dynamic (torch._dynamo.mark_dynamic), pad to a few
     sizes, or fix the length of the cache.
     """
-    compilations, captures = stretches(view, "compile"), graph_captures(view)
-    spans = pl.concat([compilations.select("start_ns", "end_ns"), captures])
-    gaps = idle_during(view, intervals.merge(spans))
+    captures = graph_captures(view)
+    gaps = _idle_in(view, captures) if captures.height else idle_parts(view, "compile")
     if not significant(view, total(gaps, "part_ns")):
         return None
     return about_idle(view, gaps, title=_title(view, gaps, captures))
 
 
+def _idle_in(view: View, captures: pl.DataFrame) -> pl.DataFrame:
+    """Gaps with their part in a capture or a compilation, one inside the other counted once."""
+    compilations = stretches(view, "compile").select("start_ns", "end_ns")
+    return idle_during(view, intervals.merge(pl.concat([compilations, captures])))
+
+
 def _title(view: View, gaps: pl.DataFrame, captures: pl.DataFrame) -> str:
-    longest = format_ns(int(gaps["part_ns"][0]))
     seen = f"; {format_count(captures.height, 'graph capture')}" if captures.height else ""
     return (
         f"{idle_words(view, total(gaps, 'part_ns'))} while the host compiles code or captures graphs, "
-        f"at most {longest} at once{seen}"
+        f"at most {format_ns(longest(gaps))} at once{seen}"
     )

@@ -9,7 +9,7 @@ import polars as pl
 from mmprof.analyzers.findings.evidence import about_activities, share_words, total
 from mmprof.analyzers.findings.products import products
 from mmprof.analyzers.findings.registry import Match, finding
-from mmprof.analyzers.findings.thresholds import significant
+from mmprof.analyzers.findings.thresholds import SHORT_NS, significant
 from mmprof.analyzers.units import format_count, format_ns
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ def unfused_attention(view: View) -> Match | None:
 
 
 def _fused_ns(view: View, chain: pl.DataFrame) -> int | None:
-    """The least that fused kernels need: their roofline, and no less per chain than its shortest kernel; None if unknown."""
+    """The least that fused kernels need: their roofline, and for each what a kernel takes at least; None if unknown."""
     found = _with_softmax_before(view, chain)
     if view.match is None or found.height < chain.filter(_IS_PRODUCT)["operator"].n_unique():
         return None
-    shortest_ns = int(str(chain["dur_ns"].min()))
+    shortest_ns = min(SHORT_NS, int(str(chain["dur_ns"].min())))
     return max(int(_rooflines_ns(found, view.match.spec).sum()), _count(chain) * shortest_ns)
 
 

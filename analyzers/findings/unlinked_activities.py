@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from mmprof.analyzers import intervals
-from mmprof.analyzers.findings.evidence import idle_parts, main_place, share_words, total
+from mmprof.analyzers.findings.evidence import idle_parts, main_place, share_words, total, with_ends
 from mmprof.analyzers.findings.registry import (
     EVIDENCE_LIMIT,
     HIGH_SHARE,
@@ -71,7 +71,8 @@ def _nothing_linked(view: View) -> Match:
 def _long_waits(view: View) -> pl.DataFrame:
     """Parts of gaps, of a millisecond or more, in which launched work did not start; the longest first."""
     gaps = idle_parts(view, "queue").filter(pl.col("part_ns") >= STALL_NS)
-    return gaps.with_columns(start_ns=pl.col("end_ns") - pl.col("part_ns"))
+    waited = gaps.with_columns(start_ns=pl.col("end_ns") - pl.col("part_ns"))
+    return with_ends(view, waited)
 
 
 def _carried(view: View) -> pl.DataFrame:

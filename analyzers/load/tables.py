@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 import polars as pl
 
 from mmprof.analyzers import nesting
@@ -112,10 +113,15 @@ def build(raw: RawTrace) -> Trace:
     return trace.with_notes(*_notes(raw, cut, trace))
 
 
-def _key(field: str, value: Any) -> Any:
-    """What makes a value distinct; files of 2021 write a thread's id as text in operators and as a number elsewhere."""
+def _key(field: str, value: Any) -> Any:  # noqa: ANN401  (each table has its own type)
+    """What makes a value distinct, however it is written.
+
+    Files of 2021 write a thread's id as text in operators and as a number elsewhere; JSON comes with blanks or without.
+    """
     if field == "threads":
         return tuple(int(v) if isinstance(v, str) and re.fullmatch(r"[1-9]\d{0,17}", v) else v for v in value)
+    if field in {"calls", "shapes"}:
+        return tuple(msgspec.json.format(text, indent=-1) if text else "" for text in value)
     return tuple(value) if isinstance(value, list) else value
 
 

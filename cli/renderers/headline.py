@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,8 @@ _BOUND_BY: Final = {
     "memory": "is memory-bound",
     "latency": "is latency-bound (too little work per kernel)",
 }
+_SEVERITIES: Final = ("high", "medium", "low")
+_CLAUSE_END: Final = re.compile(r"[:;,] ")
 _TELLING_SHARE: Final = 0.10
 
 
@@ -54,20 +57,25 @@ def worst(report: Report) -> DeviceReport:
 
 
 def top_steps(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings by what they can gain at most; those without a lever or gain last."""
-    return sorted(findings, key=lambda f: -f.gain.high)
+    """The findings by severity, then by what they can gain at most."""
+    return sorted(findings, key=lambda f: (_SEVERITIES.index(f.severity), -f.gain.high))
+
+
+def gain_of(finding: Finding) -> str:
+    """What it can gain at most; empty if nothing can be said."""
+    return f"at most {units.factor(finding.gain.high)}" if finding.gain.high > 1 else ""
 
 
 def first_step(findings: Sequence[Finding]) -> str:
-    """The finding that can gain most, as an instruction; empty if only little can be gained."""
+    """The most important finding as an instruction; empty if only little can be gained."""
     best = next(iter(top_steps(findings)), None)
     if best is None or best.severity == "low":
         return ""
-    gain = f"at most {units.factor(best.gain.high)}"
-    if best.lever:
+    gain = gain_of(best)
+    if best.lever and gain:
         return f"First try {_plain(best.lever)} ({best.code}): {gain}."
-    what = label(best.title.partition(": ")[0], TITLE_COLUMNS)
-    return f"First look at {best.code}: {what}; {gain}."
+    what = label(_CLAUSE_END.split(best.title)[0], TITLE_COLUMNS)
+    return f"First look at {best.code}: {what}{gain and f'; {gain}'}."
 
 
 def _timeline(device: DeviceReport) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from mmprof.analyzers.registry import tables
 from mmprof.cli.renderers import sheets, units
-from mmprof.cli.renderers.headline import headline, name_of, place_of, top_steps, worst
+from mmprof.cli.renderers.headline import gain_of, headline, name_of, place_of, top_steps, worst
 from mmprof.cli.renderers.registry import RenderOptions, renderer
 from mmprof.cli.renderers.safe import label, markdown_cell, markdown_text
 
@@ -80,7 +80,7 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
             f.severity,
             f.code,
             markdown_text(f.title),
-            units.factor(f.gain.high),
+            gain_of(f).removeprefix("at most "),
             markdown_cell(f.lever),
             markdown_cell(label(f.evidence.where, NAME_COLUMNS)),
         ]
@@ -90,8 +90,8 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _timeline(report: Report) -> str:
-    devices = sorted(report.devices, key=lambda d: -d.value("idle_ns"))[:MOST_DEVICES]
-    listed = [device for device in report.devices if device in devices]
+    by_idle = sorted(report.devices, key=lambda d: -d.value("idle_ns"))[:MOST_DEVICES]
+    listed = sorted(by_idle, key=lambda d: (d.rank, d.device))
     header = ["rank", "device", "name", *(_HEADINGS.get(f, sheets.heading(f)) for f in _TIMELINE)]
     rows = [
         [
@@ -136,4 +136,4 @@ def _table(
 
 
 def _notes(report: Report) -> str:
-    return "\n".join(f"- {note.code}: {markdown_text(note.message)}" for note in report.notes)
+    return "\n".join(f"- {markdown_text(f'{note.code}: {note.message}')}" for note in report.notes)

@@ -70,5 +70,6 @@ def renderers() -> Mapping[str, Renderer]:
     """All renderers by name."""
     package = importlib.import_module("mmprof.cli.renderers")
     for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+        if not module.ispkg:  # a folder is the inside of a renderer, imported when that one is used
+            importlib.import_module(f"{package.__name__}.{module.name}")
     return dict(sorted(_REGISTERED.items()))

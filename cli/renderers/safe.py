@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from html import escape as html_escape
+from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ CLIP_LENGTH: Final = 4_000
 _BRACKET: Final = re.compile(r"(?<!operator)<|(?<![-=])>")
 _NOISE: Final = re.compile(r"^void |\(anonymous namespace\)::")
 _NAMESPACES: Final = re.compile(r"(?:\b\w+::)+(?=[\w{])")
+_AFTER_NUMBER: Final = re.compile(r"(?<=\d) (?=\S)")
 _FORMULA: Final = re.compile("^[\\s\\x00]*[=+\\-@\\t\\r\uff1d\uff0b\uff0d\uff20]")
 _NEEDS_QUOTES: Final = re.compile(r'[",;\s\']')
 _CODE_SPAN: Final = re.compile(r"[\w .:,()/=+{}#~^%$!?;\[\]-]*", re.ASCII)
@@ -79,6 +80,15 @@ def shorten(text: str, width: int, *, ellipsis: str = "…") -> str:
     if 0 < base < width // 2:
         return _fitting(name, width - len(ellipsis)).removesuffix(ellipsis) + ellipsis
     return _head_and_tail(_without_templates(name, 1, ellipsis), width, ellipsis)
+
+
+def lines_of(text: str, width: int, *, most: int | None = None, ellipsis: str = "…") -> list[str]:
+    """Text of a trace as lines of at most `width` columns; a number stays with its unit."""
+    glued = _AFTER_NUMBER.sub("\xa0", printable(clip(text)))
+    # textwrap counts characters; twice the columns a character can take is always enough.
+    columns = width if glued.isascii() or columns_of(glued) == len(glued) else width // 2
+    lines = wrap(glued, columns, max_lines=most, placeholder=f" {ellipsis}")
+    return [line.replace("\xa0", " ") for line in lines]
 
 
 def _shorter_forms(name: str, ellipsis: str) -> Iterator[str]:
@@ -151,7 +161,8 @@ def markdown_text(text: str) -> str:
 
 
 def _entities(text: str) -> str:
-    return _MARKDOWN.sub(lambda match: f"&#{ord(match[0])};", html_escape(text, quote=False))
+    html = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN.sub(lambda match: f"&#{ord(match[0])};", html)
 
 
 def csv_cell(text: str) -> str:

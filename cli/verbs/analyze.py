@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmprof.cli.app import app
-from mmprof.cli.options import Device, DeviceSpecFile, Force, Format, Output, Quiet, Rank, Traces, Window
+from mmprof.cli.options import (
+    Device,
+    DeviceSpecFile,
+    Force,
+    Format,
+    Output,
+    Quiet,
+    Rank,
+    Traces,
+    Window,
+)
 
 if TYPE_CHECKING:
     from mmprof.analyzers.devices import DeviceSpec
@@ -67,7 +77,10 @@ def analyze(  # noqa: PLR0913  (the options of the command line)
         report = analyze_paths(traces, options)
     crossed = crossings(analysis_document(report), thresholds) if thresholds else []
     destination.write(
-        renderer.render(report, RenderOptions(top=top, by=table, width=destination.width, color=destination.color))
+        renderer.render(
+            report,
+            RenderOptions(top=top, by=table, width=destination.width, color=destination.color),
+        )
     )
     for sentence in crossed:
         say(sentence)
@@ -85,7 +98,11 @@ def _renderer(format_name: str, output: str) -> Renderer:
         return known[choose(format_name, known, what="the format")]
     suffix = "" if output in {"", "-"} else Path(output).suffix.lower()
     by_suffix = {s: r for r in known.values() for s in r.suffixes}
-    return by_suffix[choose(suffix, by_suffix, what="a format for the suffix")] if suffix else known["terminal"]
+    return (
+        by_suffix[choose(suffix, by_suffix, what="a format for the suffix")]
+        if suffix
+        else known["terminal"]
+    )
 
 
 def _table(by: str) -> str:

@@ -21,7 +21,10 @@ SCHEMA = "mmprof.devices/1"
 @app.command()
 def devices(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Only devices with this in their name.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME", help="Only devices with this in their name.", show_default=False
+        ),
     ] = "",
     *,
     format_name: Format = "",
@@ -47,7 +50,13 @@ def _named(table: Sequence[DeviceSpec], name: str) -> list[DeviceSpec]:
     words = name.lower().split()
     found = [spec for spec in table if all(word in spec.name.lower() for word in words)]
     if not found:
-        choose(name, [spec.name for spec in table], what="the device", code="MM-E026")
+        choose(
+            name,
+            [spec.name for spec in table],
+            what="the device",
+            code="MM-E026",
+            otherwise="`mmprof devices` lists all",
+        )
     return [spec for spec in found if spec.name.lower() == name.lower()] or found
 
 
@@ -56,12 +65,17 @@ def _overview(specs: Sequence[DeviceSpec]) -> Grid:
     from mmprof.analyzers.devices import DTYPE_KEYS  # noqa: PLC0415
     from mmprof.cli.grid import Grid  # noqa: PLC0415
 
+    dtypes = [key for key in DTYPE_KEYS if key != "fp64"]
     rows = [
-        (spec.name, _memory(spec), _tera(spec.bandwidth_bytes_per_s), *(_tera(spec.peak_flops.get(k)) for k in DTYPE_KEYS))
+        (
+            spec.name,
+            _gib(spec),
+            *map(_tera, [spec.bandwidth_bytes_per_s, *map(spec.peak_flops.get, dtypes)]),
+        )
         for spec in specs
     ]
-    note = "Dense peaks in TFLOP/s (int8: TOP/s). `mmprof devices NAME` shows one device and its sources."
-    return Grid(("device", "memory", "TB/s", *DTYPE_KEYS), rows, SCHEMA, note=note)
+    note = "Dense peaks in TFLOP/s (int8: TOP/s). `mmprof devices NAME` shows all of one, with sources."
+    return Grid(("device", "GiB", "TB/s", *dtypes), rows, SCHEMA, note=note)
 
 
 def _detail(spec: DeviceSpec) -> Grid:
@@ -69,19 +83,26 @@ def _detail(spec: DeviceSpec) -> Grid:
     from mmprof.cli.grid import Grid  # noqa: PLC0415
     from mmprof.cli.renderers.units import rate  # noqa: PLC0415
 
-    capability = "" if spec.compute_capability is None else ".".join(map(str, spec.compute_capability))
     known = {
         "device": spec.name,
         "vendor": spec.vendor,
-        "memory": _memory(spec),
+        "memory": f"{_gib(spec)} GiB" if spec.memory_bytes else "",
         "bandwidth": rate(spec.bandwidth_bytes_per_s, "B"),
-        "compute capability": capability,
+        "compute capability": _capability(spec),
         "SMs or CUs": "" if spec.num_sms is None else str(spec.num_sms),
-        **{f"peak {dtype}, dense": rate(peak, _operation(dtype)) for dtype, peak in spec.peak_flops.items()},
-        **{f"{dtype} outside matrix units": rate(peak, _operation(dtype)) for dtype, peak in spec.vector_flops.items()},
+        **{
+            f"peak {dtype}, dense": rate(peak, _operation(dtype))
+            for dtype, peak in spec.peak_flops.items()
+        },
+        **{
+            f"{dtype} outside matrix units": rate(peak, _operation(dtype))
+            for dtype, peak in spec.vector_flops.items()
+        },
         "source": spec.source,
     }
-    return Grid(("property", "value"), [(what, value) for what, value in known.items() if value], SCHEMA)
+    return Grid(
+        ("property", "value"), [(what, value) for what, value in known.items() if value], SCHEMA
+    )
 
 
 def _all_fields(specs: Sequence[DeviceSpec]) -> Grid:
@@ -97,7 +118,7 @@ def _fields(spec: DeviceSpec) -> Mapping[str, Any]:
         "vendor": spec.vendor,
         "memory_bytes": spec.memory_bytes,
         "bandwidth_bytes_per_s": spec.bandwidth_bytes_per_s,
-        "compute_capability": spec.compute_capability,
+        "compute_capability": _capability(spec),
         "num_sms": spec.num_sms,
         "peak_flops": dict(spec.peak_flops),
         "vector_flops": dict(spec.vector_flops),
@@ -105,8 +126,12 @@ def _fields(spec: DeviceSpec) -> Mapping[str, Any]:
     }
 
 
-def _memory(spec: DeviceSpec) -> str:
-    return "" if spec.memory_bytes is None else f"{spec.memory_bytes / 2**30:.0f} GiB"
+def _capability(spec: DeviceSpec) -> str:
+    return ".".join(map(str, spec.compute_capability or ()))
+
+
+def _gib(spec: DeviceSpec) -> str:
+    return "" if spec.memory_bytes is None else f"{spec.memory_bytes / 2**30:.0f}"
 
 
 def _tera(per_second: int | None) -> str:

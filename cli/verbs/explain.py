@@ -36,7 +36,10 @@ class Page:
 @app.command()
 def explain(
     code: Annotated[
-        str, typer.Argument(metavar="CODE", help="MM-E..., MM-N... or MM...; all without one.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="CODE", help="MM-E..., MM-N... or MM...; all without one.", show_default=False
+        ),
     ] = "",
     *,
     format_name: Format = "",
@@ -48,12 +51,30 @@ def explain(
 
     chosen = format_of(format_name)
     pages = _pages()
-    shown = [pages[choose(code, pages, what="the code", code="MM-E027")]] if code else list(pages.values())
+    shown = (
+        [
+            pages[
+                choose(
+                    code,
+                    pages,
+                    what="the code",
+                    code="MM-E027",
+                    otherwise="`mmprof explain` lists all",
+                )
+            ]
+        ]
+        if code
+        else list(pages.values())
+    )
     destination = Destination()
     if chosen == "terminal" and code:
         destination.write(_page(shown[0], destination.width or 80))
         return
-    columns = ("code", "kind", "title") if chosen == "terminal" else ("code", "kind", "title", "explain", "lever")
+    columns = (
+        ("code", "kind", "title")
+        if chosen == "terminal"
+        else ("code", "kind", "title", "explain", "lever")
+    )
     rows = [tuple(getattr(page, column) for column in columns) for page in shown]
     destination.write(render_grid(Grid(columns, rows, SCHEMA), chosen, destination))
 
@@ -65,8 +86,13 @@ def _pages() -> dict[str, Page]:
     from mmprof.analyzers.notes import NOTES  # noqa: PLC0415
 
     errors = [Page(code, "error", page.title, page.explain) for code, page in ERROR_PAGES.items()]
-    notes = [Page(code, "note", _without_fields(kind.message), kind.explain) for code, kind in NOTES.items()]
-    findings = [Page(rule.code, "finding", rule.name, rule.explain, rule.lever) for rule in rules().values()]
+    notes = [
+        Page(code, "note", _without_fields(kind.message), kind.explain)
+        for code, kind in NOTES.items()
+    ]
+    findings = [
+        Page(rule.code, "finding", rule.name, rule.explain, rule.lever) for rule in rules().values()
+    ]
     return {page.code: page for page in (*errors, *notes, *findings)}
 
 
@@ -78,6 +104,6 @@ def _without_fields(message: str) -> str:
 def _page(page: Page, width: int) -> str:
     import textwrap  # noqa: PLC0415
 
-    lever = [f"Lever: {page.lever} (`mmprof recommend` weighs it)"] if page.lever else []
+    lever = [f"Lever: {page.lever}"] if page.lever else []
     paragraphs = [f"{page.code} ({page.kind}): {page.title}", page.explain, *lever]
     return "\n\n".join(textwrap.fill(text, min(width, 100)) for text in paragraphs) + "\n"

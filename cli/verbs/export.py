@@ -63,7 +63,9 @@ def _check(paths: Sequence[Path], *, folder: bool, force: bool) -> None:
         check_writable(path, force=force)
 
 
-def _write(trace: Trace, tables: Sequence[QueryTable], paths: Sequence[Path], *, force: bool) -> None:
+def _write(
+    trace: Trace, tables: Sequence[QueryTable], paths: Sequence[Path], *, force: bool
+) -> None:
     from mmprof.cli.frames import write_frame  # noqa: PLC0415
 
     for table, path in zip(tables, paths, strict=True):

@@ -20,7 +20,10 @@ SCREEN_ROWS = 50
 def query(  # noqa: PLR0913  (the options of the command line)
     trace: OneTrace,
     sql: Annotated[
-        str, typer.Argument(metavar="SQL", help="A SELECT; without it the tables are listed.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="SQL", help="A SELECT; without it the tables are listed.", show_default=False
+        ),
     ] = "",
     *,
     format_name: Format = "",
@@ -28,7 +31,11 @@ def query(  # noqa: PLR0913  (the options of the command line)
     force: Force = False,
     limit: Annotated[
         int | None,
-        typer.Option(min=0, help="Most rows, 0 for all; default: 50 on a terminal, else all.", show_default=False),
+        typer.Option(
+            min=0,
+            help="Most rows, 0 for all; default: 50 on a terminal, else all.",
+            show_default=False,
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -66,5 +73,7 @@ def _listing(trace: Trace) -> Grid:
     for table in query_tables().values():
         frame = table.of(trace)
         rows.append((table.name, f"{len(frame):,} rows", table.summary))
-        rows += [(f"  {name}", str(frame.schema[name]), text) for name, text in table.columns.items()]
+        rows += [
+            (f"  {name}", str(frame.schema[name]), text) for name, text in table.columns.items()
+        ]
     return Grid(("table", "type", "what it holds"), rows, "mmprof.tables/1")

@@ -11,7 +11,9 @@ from mmprof.cli.app import app
 
 @app.command()
 def schema(
-    document: Annotated[str, typer.Argument(metavar="DOCUMENT", help="analysis or error.")] = "analysis",
+    document: Annotated[
+        str, typer.Argument(metavar="DOCUMENT", help="analysis or error.")
+    ] = "analysis",
 ) -> None:
     """The JSON Schema of the documents that it writes."""
     import msgspec  # noqa: PLC0415

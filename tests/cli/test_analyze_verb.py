@@ -47,7 +47,9 @@ def test_json_has_the_numbers(invoke: Invoke, sync_trace: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".json", ".md", ".csv"])
-def test_the_suffix_of_the_output_decides(invoke: Invoke, sync_trace: Path, tmp_path: Path, suffix: str) -> None:
+def test_the_suffix_of_the_output_decides(
+    invoke: Invoke, sync_trace: Path, tmp_path: Path, suffix: str
+) -> None:
     name = {".json": "json", ".md": "markdown", ".csv": "csv"}[suffix]
     output = tmp_path / f"result{suffix}"
 
@@ -94,7 +96,9 @@ def test_standard_input(sync_trace: Path) -> None:
 
 def test_a_reader_that_stops_reading_is_no_error(sync_trace: Path) -> None:
     command = [sys.executable, "-m", "mmprof", "analyze", str(sync_trace), "--format", "json"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()  # as `| head -0` does
@@ -123,7 +127,9 @@ def test_top_limits_the_rows(invoke: Invoke, sync_trace: Path) -> None:
 def test_the_words_in_the_help_are_tables(invoke: Invoke, sync_trace: Path) -> None:
     words = ("class", "cause", "bound", "op", "kernel", "phase", "module", "shape", "gap")
 
-    assert {word: invoke("analyze", sync_trace, "--by", word).code for word in words} == dict.fromkeys(words, 0)
+    assert {
+        word: invoke("analyze", sync_trace, "--by", word).code for word in words
+    } == dict.fromkeys(words, 0)
 
 
 def test_rank_and_device_select(invoke: Invoke, two_devices: Path) -> None:
@@ -153,7 +159,9 @@ def test_window_selects(invoke: Invoke, sync_trace: Path) -> None:
     assert document["devices"][0]["window_ns"] == 42_000
 
 
-def test_a_device_specification_gives_the_peaks(invoke: Invoke, sync_trace: Path, tmp_path: Path) -> None:
+def test_a_device_specification_gives_the_peaks(
+    invoke: Invoke, sync_trace: Path, tmp_path: Path
+) -> None:
     spec = tmp_path / "mine.toml"
     spec.write_text('name = "Mine"\nbandwidth_bytes_per_s = 1e12\npeak_flops = { bf16 = 2e12 }\n')
 
@@ -164,8 +172,12 @@ def test_a_device_specification_gives_the_peaks(invoke: Invoke, sync_trace: Path
     assert roofline["peak_flops"] == {"bf16": 2 * 10**12}
 
 
-def test_a_device_specification_that_cannot_be_used(invoke: Invoke, sync_trace: Path, tmp_path: Path) -> None:
-    assert invoke("analyze", sync_trace, "--device-spec", tmp_path / "none.toml").err.startswith("error[MM-E041]")
+def test_a_device_specification_that_cannot_be_used(
+    invoke: Invoke, sync_trace: Path, tmp_path: Path
+) -> None:
+    assert invoke("analyze", sync_trace, "--device-spec", tmp_path / "none.toml").err.startswith(
+        "error[MM-E041]"
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,7 +191,9 @@ def test_a_device_specification_that_cannot_be_used(invoke: Invoke, sync_trace: 
         ("class:attention>0", 0),
     ],
 )
-def test_fail_on_decides_the_exit_code(invoke: Invoke, sync_trace: Path, condition: str, code: int) -> None:
+def test_fail_on_decides_the_exit_code(
+    invoke: Invoke, sync_trace: Path, condition: str, code: int
+) -> None:
     outcome = invoke("analyze", sync_trace, "--fail-on", condition)
 
     assert outcome.code == code
@@ -188,16 +202,22 @@ def test_fail_on_decides_the_exit_code(invoke: Invoke, sync_trace: Path, conditi
 
 
 def test_fail_on_says_what_and_by_how_much(invoke: Invoke, two_devices: Path) -> None:
-    outcome = invoke("analyze", two_devices, "--fail-on", "idle_ns>4us", "--fail-on", "busy_ns<5us", "--quiet")
+    outcome = invoke(
+        "analyze", two_devices, "--fail-on", "idle_ns>4us", "--fail-on", "busy_ns<5us", "--quiet"
+    )
 
     assert outcome.code == 1
     assert outcome.err == (
-        "fail-on idle_ns>4us: rank 0 device 1 has idle_ns = 10.0 us, 6.00 us from the limit of 4.00 us\n"
+        "fail-on idle_ns>4us: rank 0 device 1: idle_ns is 10.0 us, 6.00 us above the limit\n"
     )
 
 
-@pytest.mark.parametrize("condition", ["idle_share", "idle_share>", "idle_share>much", "idle_ns>3weeks", ">3", "a>1>2"])
-def test_a_condition_that_cannot_be_read_is_found_before_the_trace(invoke: Invoke, condition: str) -> None:
+@pytest.mark.parametrize(
+    "condition", ["idle_share", "idle_share>", "idle_share>much", "idle_ns>3weeks", ">3", "a>1>2"]
+)
+def test_a_condition_that_cannot_be_read_is_found_before_the_trace(
+    invoke: Invoke, condition: str
+) -> None:
     outcome = invoke("analyze", "no such trace", "--fail-on", condition)
 
     assert outcome.code == 2
@@ -209,7 +229,13 @@ def test_a_condition_on_an_unknown_number_lists_all(invoke: Invoke, sync_trace: 
 
     assert (outcome.code, outcome.out) == (2, "")
     assert "did you mean 'idle_share'?" in outcome.err
-    for name in ("idle_share", "roofline.coverage", "class:linear", "cause:python", "findings.high"):
+    for name in (
+        "idle_share",
+        "roofline.coverage",
+        "class:linear",
+        "cause:python",
+        "findings.high",
+    ):
         assert f" {name}," in outcome.err or f" {name}\n" in outcome.err
 
 
@@ -222,7 +248,12 @@ class Terminal(io.StringIO):
 
 @pytest.mark.parametrize(
     ("environment", "colored"),
-    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+    [
+        ({}, True),
+        ({"NO_COLOR": "1"}, False),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
 )
 def test_a_terminal_has_colors(
     invoke: Invoke,
@@ -244,7 +275,9 @@ def test_a_terminal_has_colors(
     assert ("\x1b[" in screen.getvalue()) == colored
 
 
-def test_colors_can_be_forced(invoke: Invoke, sync_trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colors_can_be_forced(
+    invoke: Invoke, sync_trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")
 

@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def raised_codes(kind: str) -> set[str]:
     """Codes in the sources, other than in their pages."""
     pages = {"error_pages.py", "notes.py"}
-    sources = (p for folder in ("analyzers", "cli", "tracer") for p in (ROOT / folder).rglob("*.py"))
+    sources = (
+        p for folder in ("analyzers", "cli", "tracer") for p in (ROOT / folder).rglob("*.py")
+    )
     texts = (p.read_text(encoding="utf-8") for p in sources if p.name not in pages)
     return {code for text in texts for code in re.findall(rf'"(MM-{kind}\d{{3}})"', text)}
 
@@ -47,8 +49,12 @@ def test_a_missing_file(invoke: Invoke, tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("option", [["--format", "json"], ["--format=json"], ["-f", "json"], ["-fjson"]])
-def test_errors_are_json_where_json_was_asked_for(invoke: Invoke, tmp_path: Path, option: list[str]) -> None:
+@pytest.mark.parametrize(
+    "option", [["--format", "json"], ["--format=json"], ["-f", "json"], ["-fjson"]]
+)
+def test_errors_are_json_where_json_was_asked_for(
+    invoke: Invoke, tmp_path: Path, option: list[str]
+) -> None:
     outcome = invoke("analyze", tmp_path / "none.json", *option)
 
     document = json.loads(outcome.out)
@@ -94,11 +100,15 @@ def test_wrong_use_is_json_as_well(invoke: Invoke) -> None:
     ("option", "word", "suggestion"),
     [("--format", "jsn", "json"), ("--by", "clas", "class"), ("--by", "KERNELS", "kernel")],
 )
-def test_words_are_suggested(invoke: Invoke, sync_trace: Path, option: str, word: str, suggestion: str) -> None:
+def test_words_are_suggested(
+    invoke: Invoke, sync_trace: Path, option: str, word: str, suggestion: str
+) -> None:
     outcome = invoke("analyze", sync_trace, option, word)
 
     assert outcome.code == 2
-    assert outcome.err.startswith(f"error[MM-E028]: the {'format' if option == '--format' else 'table'} {word!r}")
+    assert outcome.err.startswith(
+        f"error[MM-E028]: the {'format' if option == '--format' else 'table'} {word!r}"
+    )
     assert f"try: did you mean {suggestion!r}?" in outcome.err
 
 
@@ -126,7 +136,9 @@ def test_a_defect_is_an_error_too(invoke: Invoke, monkeypatch: pytest.MonkeyPatc
     ]
 
 
-@pytest.mark.parametrize("arguments", [["--debug", "analyze", "none"], ["analyze", "none", "--debug"]])
+@pytest.mark.parametrize(
+    "arguments", [["--debug", "analyze", "none"], ["analyze", "none", "--debug"]]
+)
 def test_debug_shows_where_an_error_comes_from(invoke: Invoke, arguments: list[str]) -> None:
     with pytest.raises(MmprofError, match="cannot read none"):
         invoke(*arguments)

@@ -36,16 +36,22 @@ def test_force_replaces(invoke: Invoke, sync_trace: Path, taken: Path) -> None:
     assert taken.read_text().startswith("{")
 
 
-def test_nothing_is_left_beside_the_result(invoke: Invoke, sync_trace: Path, tmp_path: Path) -> None:
+def test_nothing_is_left_beside_the_result(
+    invoke: Invoke, sync_trace: Path, tmp_path: Path
+) -> None:
     invoke("analyze", sync_trace, "-o", tmp_path / "a.json")
 
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_failure_keeps_the_old_file_and_leaves_nothing(taken: Path) -> None:
-    with pytest.raises(ValueError, match="half"), replacing(taken, force=True) as temporary:
-        temporary.write_text("half")
-        raise ValueError("half")
+    def write_half() -> None:
+        with replacing(taken, force=True) as temporary:
+            temporary.write_text("half")
+            raise ValueError("half")
+
+    with pytest.raises(ValueError, match="half"):
+        write_half()
 
     assert taken.read_text() == "precious"
     assert [p.name for p in taken.parent.iterdir()] == ["result.json"]
@@ -53,9 +59,14 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing(taken: Path) -> None:
 
 def test_a_file_that_appeared_meanwhile_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "result.txt"
-    with pytest.raises(MmprofError, match="exists"), replacing(path, force=False) as temporary:
-        temporary.write_text("ours")
-        path.write_text("theirs")
+
+    def write_both() -> None:
+        with replacing(path, force=False) as temporary:
+            temporary.write_text("ours")
+            path.write_text("theirs")
+
+    with pytest.raises(MmprofError, match="exists"):
+        write_both()
 
     assert path.read_text() == "theirs"
 

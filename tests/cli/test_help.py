@@ -9,12 +9,24 @@ from pathlib import Path
 
 import pytest
 
+import mmprof
 from mmprof.cli import verbs
 from tests.cli.conftest import Invoke
 
 ROOT = Path(__file__).resolve().parents[2]
 VERBS = sorted(p.stem for p in Path(verbs.__file__).parent.glob("[a-z]*.py"))
-HEAVY = ("polars", "torch", "scipy", "numpy", "isal", "msgspec", "rich", "zstandard", "jinja2", "duckdb")
+HEAVY = (
+    "polars",
+    "torch",
+    "scipy",
+    "numpy",
+    "isal",
+    "msgspec",
+    "rich",
+    "zstandard",
+    "jinja2",
+    "duckdb",
+)
 PRINT_MODULES = """
 import json, sys
 from mmprof.cli.main import main
@@ -26,14 +38,20 @@ sys.stderr.write(json.dumps([code, [m for m in {heavy!r} if m in sys.modules]]))
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["analyze", "--help"], ["--version"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = PRINT_MODULES.format(arguments=arguments, heavy=HEAVY)
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
 
     assert json.loads(done.stderr) == [0, []]
     assert done.stdout
 
 
 def test_every_verb_is_listed_with_a_whole_sentence(invoke: Invoke) -> None:
-    lines = {line.split()[0]: line for line in invoke("--help").out.partition("Commands:")[2].splitlines() if line}
+    lines = {
+        line.split()[0]: line
+        for line in invoke("--help").out.partition("Commands:")[2].splitlines()
+        if line
+    }
 
     assert sorted(lines) == VERBS
     assert not [line for line in lines.values() if line.endswith("...")]
@@ -57,13 +75,17 @@ def test_without_arguments_help_goes_to_standard_error(invoke: Invoke) -> None:
 
 
 def test_version(invoke: Invoke) -> None:
-    import mmprof
-
     assert invoke("--version").out == f"mmprof {mmprof.__version__}\n"
 
 
 def test_running_as_a_module() -> None:
-    done = subprocess.run([sys.executable, "-m", "mmprof", "-h"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "mmprof", "-h"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: mmprof ")

@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_importing_costs_nothing() -> None:
     code = "import sys, mmprof, mmprof.analyzers; print([m for m in ('polars', 'msgspec', 'isal') if m in sys.modules])"
 
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
 
     assert done.stdout == "[]\n"
 

@@ -54,7 +54,9 @@ def test_a_query_as_json(invoke: Invoke, sync_trace: Path) -> None:
 
 
 def test_a_query_as_markdown(invoke: Invoke, sync_trace: Path) -> None:
-    first, second, *rows = invoke("query", sync_trace, KERNEL_TIMES, "-f", "markdown").out.splitlines()
+    first, second, *rows = invoke(
+        "query", sync_trace, KERNEL_TIMES, "-f", "markdown"
+    ).out.splitlines()
 
     assert (first, second) == ("| class | n | own_ns |", "| --- | --- | --- |")
     assert len(rows) == 2
@@ -73,22 +75,35 @@ def test_a_screen_shows_fifty_rows_unless_told(invoke: Invoke) -> None:
 
 
 def test_the_idle_causes_of_gaps(invoke: Invoke, sync_trace: Path) -> None:
-    text = invoke("query", sync_trace, "SELECT dur_ns, sync, python, queue FROM gaps", "-f", "csv").out
+    text = invoke(
+        "query", sync_trace, "SELECT dur_ns, sync, python, queue FROM gaps", "-f", "csv"
+    ).out
 
     assert text == "dur_ns,sync,python,queue\n24000,8000,5000,3000\n"
 
 
 def test_enums_are_text_to_sql(invoke: Invoke, sync_trace: Path) -> None:
-    text = invoke("query", sync_trace, "SELECT COUNT(*) AS n FROM activities WHERE name LIKE '%gemm%'", "-f", "csv").out
+    text = invoke(
+        "query",
+        sync_trace,
+        "SELECT COUNT(*) AS n FROM activities WHERE name LIKE '%gemm%'",
+        "-f",
+        "csv",
+    ).out
 
     assert text == "n\n2\n"
 
 
 def test_subtraction_goes_below_zero(invoke: Invoke, sync_trace: Path) -> None:
-    assert invoke("query", sync_trace, "SELECT MIN(row) - 5 AS n FROM host", "-f", "csv").out == "n\n-5\n"
+    assert (
+        invoke("query", sync_trace, "SELECT MIN(row) - 5 AS n FROM host", "-f", "csv").out
+        == "n\n-5\n"
+    )
 
 
-def test_names_are_made_safe_for_what_they_are_written_to(invoke: Invoke, hostile_trace: Path) -> None:
+def test_names_are_made_safe_for_what_they_are_written_to(
+    invoke: Invoke, hostile_trace: Path
+) -> None:
     def shown(name: str) -> str:
         return invoke("query", hostile_trace, "SELECT name FROM activities", "-f", name).out
 
@@ -182,18 +197,26 @@ def test_export_all_tables(invoke: Invoke, sync_trace: Path, tmp_path: Path) -> 
 
     assert invoke("export", sync_trace, "-o", folder, "--table", "all").code == 0
 
-    assert sorted(p.name for p in folder.iterdir()) == sorted(f"{name}.parquet" for name in query_tables())
+    assert sorted(p.name for p in folder.iterdir()) == sorted(
+        f"{name}.parquet" for name in query_tables()
+    )
     assert pl.read_parquet(folder / "activities.parquet").height == 3
-    assert invoke("export", sync_trace, "-o", folder, "--table", "all").err.startswith("error[MM-E030]")
+    assert invoke("export", sync_trace, "-o", folder, "--table", "all").err.startswith(
+        "error[MM-E030]"
+    )
     assert invoke("export", sync_trace, "-o", folder, "--table", "all", "--force").code == 0
 
 
-def test_export_writes_no_formulas_into_csv(invoke: Invoke, hostile_trace: Path, tmp_path: Path) -> None:
+def test_export_writes_no_formulas_into_csv(
+    invoke: Invoke, hostile_trace: Path, tmp_path: Path
+) -> None:
     invoke("export", hostile_trace, "-o", tmp_path / "a.csv")
     invoke("export", hostile_trace, "-o", tmp_path / "a.parquet")
 
     assert pl.read_csv(tmp_path / "a.csv")["name"].to_list() == ["'=HYPERLINK(1)\x1b[2J|pipe"]
-    assert pl.read_parquet(tmp_path / "a.parquet")["name"].to_list() == ["=HYPERLINK(1)\x1b[2J|pipe"]
+    assert pl.read_parquet(tmp_path / "a.parquet")["name"].to_list() == [
+        "=HYPERLINK(1)\x1b[2J|pipe"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +228,9 @@ def test_export_writes_no_formulas_into_csv(invoke: Invoke, hostile_trace: Path,
         ([], "MM-E029"),
     ],
 )
-def test_export_that_cannot_be(invoke: Invoke, sync_trace: Path, arguments: list[str], code: str) -> None:
+def test_export_that_cannot_be(
+    invoke: Invoke, sync_trace: Path, arguments: list[str], code: str
+) -> None:
     outcome = invoke("export", sync_trace, *arguments)
 
     assert outcome.code == 2

@@ -28,7 +28,10 @@ def test_devices_as_json_keeps_every_digit(invoke: Invoke) -> None:
 
     (device,) = document["rows"]
     assert document["schema"] == "mmprof.devices/1"
-    assert (device["name"], device["bandwidth_bytes_per_s"]) == ("NVIDIA H100 SXM5", 3_350_000_000_000)
+    assert (device["name"], device["bandwidth_bytes_per_s"]) == (
+        "NVIDIA H100 SXM5",
+        3_350_000_000_000,
+    )
     assert device["peak_flops"]["bf16"] == 989_400_000_000_000
     assert device["source"]
 
@@ -91,4 +94,6 @@ def test_the_schema_is_that_of_the_analysis(invoke: Invoke) -> None:
 
 
 def test_a_schema_that_does_not_exist(invoke: Invoke) -> None:
-    assert invoke("schema", "analyses").err.startswith("error[MM-E028]: the schema 'analyses' does not exist")
+    assert invoke("schema", "analyses").err.startswith(
+        "error[MM-E028]: the schema 'analyses' does not exist"
+    )

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from fixtures.builder import TraceBuilder
-from mmprof.analyzers.analyze import Report, analyze
+from mmprof.analyzers.analyze import DeviceReport, Report, analyze
 from mmprof.analyzers.findings import Evidence, Finding, Gain
 from mmprof.analyzers.notes import note
 
@@ -44,6 +44,7 @@ def build(folder: Path, *, rank: int = 0, gap_ns: int = 10_000) -> str:
     The gap of 10 us is 2 us of python, 2 of dispatch, 2 of launch and the rest queue.
     """
     t = TraceBuilder(rank=rank)
+    t.distributed(12)
     shapes = {"dims": [[64, 64], [64, 64]], "types": ["float", "float"]}
     relu = (50_000 + gap_ns, 60_000 + gap_ns)
     with t.op("aten::mm", 0, 9_000, **shapes):
@@ -61,7 +62,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """One device, two findings, two notes."""
     found = analyze([build(tmp_path_factory.mktemp("one"))])
     inputs = (replace(found.inputs[0], path="runs/train.json"),)
-    devices = (replace(found.devices[0], findings=FINDINGS),)
+    devices = (replace(_with_overlap(found.devices[0], 1_000), findings=FINDINGS),)
     return replace(found, inputs=inputs, notes=NOTES, devices=devices)
 
 
@@ -71,7 +72,13 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> Report:
     folder = tmp_path_factory.mktemp("ranks")
     for rank in range(12):
         build(folder, rank=rank, gap_ns=90_000 if rank == 7 else 10_000 + rank)
-    return analyze([str(folder)])
+    found = analyze([str(folder)])
+    return replace(found, devices=tuple(_with_overlap(d, 0) for d in found.devices))
+
+
+def _with_overlap(device: DeviceReport, overlap_ns: int) -> DeviceReport:
+    timeline = msgspec.structs.replace(device.results["timeline"], overlap_ns=overlap_ns)
+    return replace(device, results={**device.results, "timeline": timeline})
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,10 @@ def rows(text: str) -> list[list[str]]:
 
 def test_formats_are_found_by_name_and_suffix() -> None:
     found = {name: renderer.suffixes[0] for name, renderer in renderers().items()}
-    assert found.items() >= {"terminal": ".txt", "json": ".json", "markdown": ".md", "csv": ".csv"}.items()
+    assert (
+        found.items()
+        >= {"terminal": ".txt", "json": ".json", "markdown": ".md", "csv": ".csv"}.items()
+    )
 
 
 def test_json_is_the_contract(report: Report) -> None:
@@ -79,7 +82,9 @@ def test_an_unknown_table_is_an_error(report: Report) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:12]))
-def test_csv_keeps_its_columns_and_runs_no_formula(hostile: Callable[[str], Report], text: str) -> None:
+def test_csv_keeps_its_columns_and_runs_no_formula(
+    hostile: Callable[[str], Report], text: str
+) -> None:
     for table in tables():
         if not table.by:
             continue
@@ -108,7 +113,9 @@ def test_markdown_says_first_what_to_do(report: Report) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:12]))
-def test_markdown_is_inert_and_its_tables_are_whole(hostile: Callable[[str], Report], text: str) -> None:
+def test_markdown_is_inert_and_its_tables_are_whole(
+    hostile: Callable[[str], Report], text: str
+) -> None:
     drawn = render(hostile(text), "markdown")
     assert set(re.findall(r"<[^<>]*>", drawn)) <= OUR_TAGS
     assert "](" not in drawn

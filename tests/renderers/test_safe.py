@@ -41,13 +41,13 @@ def test_everything_invisible_is_written_out(text: str, shown: str) -> None:
     [
         ("aten::mm", 8, "aten::mm"),
         ("void f(int, g<h>)::k(float)", 26, "f(int, g<h>)::k"),
-        ("kernel<a<b<c>>>", 14, "kernel<a<b<…>>>"[:0] + "kernel<a<…>>"),
+        ("kernel<a<b<c>>>", 14, "kernel<a<…>>"),
         ("ns::kernel<ns::very_long_argument>", 28, "kernel<very_long_argument>"),
         ("kernel<very_long_argument, and_another>", 24, "kernel<very_long_argume…"),
         ("a_kernel_of_a_long_name<very_long_argument>", 30, "a_kernel_of_a_long_name<…>"),
         ("nvjet_tst_128x64_64x8_1x2_h_bz_coopA_TNN", 20, "nvjet_tst_128…pA_TNN"),
-        ("unclosed<bracket<again", 14, "unclose…again"[:0] + "unclosed<…"),
-        ("矩阵矩阵矩阵", 7, "矩阵…矩"),
+        ("unclosed<bracket<again", 14, "unclosed<…"),
+        ("矩阵矩阵矩阵", 7, "矩阵…阵"),
         ("abc", 2, "ab"),
         ("abc", 0, ""),
     ],
@@ -112,17 +112,35 @@ def test_other_cells_come_back_as_they_were(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[bold]x[/bold]", "[link=http://e]x[/link]", "[/]", "a\\", "\\[red]", ":smile:", "[@click=f]x"]
+    "text",
+    [
+        "[bold]x[/bold]",
+        "[link=http://e]x[/link]",
+        "[/]",
+        "a\\",
+        "\\[red]",
+        ":smile:",
+        "[@click=f]x",
+    ],
 )
 def test_rich_shows_markup_as_it_was_written(text: str) -> None:
     shown = Text.from_markup(f"[green]{safe.markup(text)}[/green]", emoji=False)
     assert shown.plain == text
 
 
-@pytest.mark.parametrize("unit", ["a", "\x1b[31m", "é\x1b", "<", "k<a>", "()", "矩", "`|", "[bold]", "=,", "a::"])
+@pytest.mark.parametrize(
+    "unit", ["a", "\x1b[31m", "é\x1b", "<", "k<a>", "()", "矩", "`|", "[bold]", "=,", "a::"]
+)
 @pytest.mark.parametrize(
     "make_safe",
-    [safe.printable, safe.markdown_cell, safe.markdown_text, safe.csv_cell, safe.markup, lambda t: safe.label(t, 80)],
+    [
+        safe.printable,
+        safe.markdown_cell,
+        safe.markdown_text,
+        safe.csv_cell,
+        safe.markup,
+        lambda t: safe.label(t, 80),
+    ],
 )
 def test_a_megabyte_of_anything_takes_no_time(make_safe: Callable[[str], str], unit: str) -> None:
     text = unit * (1_000_000 // len(unit.encode()))

@@ -10,12 +10,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from fixtures.builder import TraceBuilder
 from mmprof.analyzers.analyze import Report, analyze
+from mmprof.analyzers.findings import Gain
 from mmprof.analyzers.registry import tables
 from mmprof.cli.renderers import RenderOptions, renderers
-from mmprof.cli.renderers.headline import headline, worst
+from mmprof.cli.renderers.headline import first_step, headline, top_steps, worst
 from mmprof.cli.renderers.safe import columns_of
 from mmprof.cli.renderers.screen.bar import proportional
 
@@ -79,13 +82,31 @@ def test_the_headline_says_what_an_expert_would(report: Report) -> None:
     )
 
 
+def test_what_is_severe_comes_before_what_gains_more(report: Report) -> None:
+    found = report.devices[0].findings
+    unexplained = msgspec.structs.replace(
+        found[1],
+        severity="high",
+        gain=Gain(1.0, 1.0, 1.0),
+        title="611 ms (49.7 %) are unexplained, of 1.23 s",
+    )
+    assert [f.severity for f in top_steps((*found, unexplained))] == ["high", "medium", "low"]
+    assert first_step((*found, unexplained)) == (
+        "First look at MM114: 611 ms (49.7 %) are unexplained."
+    )
+    assert first_step(found) == "First try cuda graphs (MM101): at most 1.15x."
+    assert first_step(found[1:]) == ""
+
+
 def test_the_worst_device_is_the_one_that_loses_most_time(ranks: Report) -> None:
     assert worst(ranks).rank == 7
 
 
 @pytest.mark.parametrize("width", [40, 53, 80, 100, 140])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
-def test_no_line_is_longer_than_the_screen(report: Report, ranks: Report, width: int, encoding: str) -> None:
+def test_no_line_is_longer_than_the_screen(
+    report: Report, ranks: Report, width: int, encoding: str
+) -> None:
     for shown in (report, ranks):
         for by in ("", "op", "kernel", "gap"):
             text = draw(shown, width=width, encoding=encoding, by=by)
@@ -93,19 +114,27 @@ def test_no_line_is_longer_than_the_screen(report: Report, ranks: Report, width:
             assert max(map(columns_of, text.splitlines())) <= width
 
 
-def test_no_colour_means_no_escape_sequence(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_colour_means_no_escape_sequence(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "\x1b" not in draw(report)
 
 
-def test_colour_changes_nothing_but_colour_and_the_marks(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colour_changes_nothing_but_colour_and_the_marks(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     colored = draw(report, color=True)
     assert "\x1b[" in colored
     plain = SGR.sub("", colored).splitlines()
     expected = draw(report).splitlines()
     assert len(plain) == len(expected)
-    assert [a for a, b in zip(plain, expected, strict=True) if a.rstrip() != b and "█" not in a and "░" not in a] == []
+    assert [
+        a
+        for a, b in zip(plain, expected, strict=True)
+        if a.rstrip() != b and "█" not in a and "░" not in a
+    ] == []
 
 
 @pytest.mark.parametrize("color", [False, True])
@@ -132,11 +161,11 @@ def test_a_screen_of_megabytes_is_drawn_at_once(hostile: Callable[[str], Report]
     assert time.process_time() - started < 0.5
 
 
-def test_an_empty_window_is_said(report: Report, tmp_path: Path) -> None:
-    path = tmp_path / "empty.json"
-    path.write_text('{"traceEvents": []}')
-    drawn = draw(analyze([str(path)]))
-    assert "nothing ran in the window" in drawn
+def test_an_empty_window_is_said(tmp_path: Path) -> None:
+    t = TraceBuilder("cpu")
+    t.python("train.py(1): main", 0, 1_000)
+    drawn = draw(analyze([str(t.write(tmp_path / "empty.json"))]))
+    assert "CPU, main thread: nothing ran in the window: no kernel, copy or operator" in drawn
 
 
 @pytest.mark.parametrize("table", tables(), ids=lambda table: table.field)

@@ -25,9 +25,9 @@ NOTHING: Final = "-"
 
 def device_summary(report: Report, shown: DeviceReport, canvas: Canvas) -> RenderableType:
     """All devices where they are few, else those that lose most time, and the range of the others."""
-    devices = report.devices
-    few = len(devices) <= MOST_DEVICES
-    listed = devices if few else sorted(devices, key=lambda d: -d.value("idle_ns"))[:MOST_DEVICES]
+    by_idle = sorted(report.devices, key=lambda d: -d.value("idle_ns"))
+    others = by_idle[MOST_DEVICES:]
+    listed = by_idle if others else sorted(by_idle, key=lambda d: (d.rank, d.device))
     columns = (
         Column("rank", number=True, vital=True),
         Column("device", number=True, vital=True),
@@ -38,9 +38,9 @@ def device_summary(report: Report, shown: DeviceReport, canvas: Canvas) -> Rende
         Column("mostly"),
         Column("busy with"),
     )
-    table = grid(canvas, columns, [_row(device) for device in listed])
-    title = heading(f"{len(devices)} devices", f"below: {place_of(shown)}, which loses most time")
-    return Group(title, table, *([] if few else [_others(devices, listed)]))
+    table = grid(canvas, columns, [_row(device) for device in listed[:MOST_DEVICES]])
+    title = heading(f"{len(by_idle)} devices", f"below: {place_of(shown)}, which loses most time")
+    return Group(title, table, *([_others(others)] if others else []))
 
 
 def _row(device: DeviceReport) -> tuple[str, ...]:
@@ -58,8 +58,8 @@ def _row(device: DeviceReport) -> tuple[str, ...]:
     )
 
 
-def _others(devices: Sequence[DeviceReport], listed: Sequence[DeviceReport]) -> Text:
-    shares = [d.value("idle_share") for d in devices if d not in listed]
+def _others(devices: Sequence[DeviceReport]) -> Text:
+    shares = [device.value("idle_share") for device in devices]
     least, most = units.share(min(shares)), units.share(max(shares))
     return Text(
         f"{len(shares)} more, idle {least} to {most}; --rank and --device select one", "dim"

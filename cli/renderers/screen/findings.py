@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
 from rich.text import Text
 
-from mmprof.cli.renderers import units
-from mmprof.cli.renderers.headline import top_steps
-from mmprof.cli.renderers.safe import clip, label, printable
+from mmprof.cli.renderers.headline import gain_of, top_steps
+from mmprof.cli.renderers.safe import columns_of, label, lines_of
 from mmprof.cli.renderers.screen.layout import GAP, heading
 
 if TYPE_CHECKING:
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_FINDINGS: Final = 3
 GAIN_BESIDE_COLUMNS: Final = 70
+GAIN_COLUMNS: Final = len("at most 1.00x")
 _SEVERITY_STYLES: Final = {"high": "bold red", "medium": "yellow", "low": "dim"}
 _INDENT: Final = 14
 
@@ -39,23 +38,23 @@ def findings(device: DeviceReport, canvas: Canvas) -> RenderableType:
 
 def _lines(finding: Finding, canvas: Canvas) -> list[Text]:
     """The title after severity and code, wrapped once at most, the gain beside it, the lever and the place below."""
-    gain = f"at most {units.factor(finding.gain.high)}"
+    gain = gain_of(finding)
     beside = canvas.width >= GAIN_BESIDE_COLUMNS
-    room = canvas.width - _INDENT - (len(gain) + GAP) * beside
-    titles = wrap(
-        printable(clip(finding.title)), room, max_lines=2, placeholder=f" {canvas.ellipsis}"
-    )
+    room = canvas.width - _INDENT - (GAIN_COLUMNS + GAP) * beside
+    title, *more = lines_of(finding.title, room, most=2, ellipsis=canvas.ellipsis) or [""]
     first = Text.assemble(
         (f"{finding.severity:<6}", _SEVERITY_STYLES[finding.severity]),
         (f"  {finding.code:<6}", "bold"),
+        title,
+        (
+            " " * (room + GAP - columns_of(title)) + gain.rjust(GAIN_COLUMNS) if beside else "",
+            "bold",
+        ),
     )
-    first.append(" ".join(titles[:1]).ljust(room + GAP))
-    first.append(gain if beside else "", "bold")
     advice = _advice(finding, "" if beside else gain)
-    below = Text(
-        " " * _INDENT + label(advice, canvas.width - _INDENT, ellipsis=canvas.ellipsis), "dim"
-    )
-    return [first, *(Text(" " * _INDENT + line) for line in titles[1:]), below]
+    below = label(advice, canvas.width - _INDENT, ellipsis=canvas.ellipsis)
+    styled = [(line, "") for line in more] + [(below, "dim")] * bool(below)
+    return [first, *(Text(" " * _INDENT + line, style) for line, style in styled)]
 
 
 def _advice(finding: Finding, gain: str) -> str:

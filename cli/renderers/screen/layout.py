@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.table import Table
 from rich.text import Text
 
-from mmprof.cli.renderers.safe import clip, columns_of, printable, shorten
+from mmprof.cli.renderers.safe import clip, columns_of, lines_of, printable, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +85,11 @@ def beside(left: RenderableType, right: RenderableType, widths: tuple[int, int])
         table.add_column(width=width, no_wrap=True)
     table.add_row(left, right)
     return table
+
+
+def prose(text: str, canvas: Canvas, style: str = "") -> Text:
+    """Sentences, wrapped so that no number is parted from its unit."""
+    return Text("\n".join(lines_of(text, canvas.width, ellipsis=canvas.ellipsis)), style)
 
 
 def heading(text: str, rest: str = "") -> Text:

@@ -11,9 +11,11 @@ from rich.text import Text
 
 from mmprof.cli.renderers import units
 from mmprof.cli.renderers.headline import headline, place_of, top_steps, worst
+from mmprof.cli.renderers.registry import DEFAULT_TOP
 from mmprof.cli.renderers.safe import label
 from mmprof.cli.renderers.screen.devices import device_summary
 from mmprof.cli.renderers.screen.findings import findings
+from mmprof.cli.renderers.screen.layout import prose
 from mmprof.cli.renderers.screen.sections import bounds, operators, timeline
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from mmprof.cli.renderers.screen.canvas import Canvas
 
 MOST_NOTES: Final = 4
+ROOMY_COLUMNS: Final = 90
 LEAST_PATH_COLUMNS: Final = 16
 _MUCH_IDLE: Final = 0.3
 _BLANK: Final = Text("")
@@ -36,22 +39,28 @@ def overview(report: Report, canvas: Canvas, top: int) -> Iterator[RenderableTyp
     yield Text(_inputs(report, shown, canvas), "dim")
     if several:
         yield from (device_summary(report, shown, canvas), _BLANK)
-    yield Text(headline(shown), "bold")
+    yield prose(headline(shown), canvas, "bold")
     if shown.value("window_ns"):
-        yield from _sections(shown, canvas, top // 2 if several else top)
+        yield from _sections(shown, canvas, _rows(top, canvas, several=several))
     yield _footer(report, shown, canvas)
 
 
 def _sections(device: DeviceReport, canvas: Canvas, top: int) -> Iterator[RenderableType]:
     sections = (
         timeline(device, canvas),
-        bounds(device),
+        bounds(device, canvas),
         operators(device, canvas, top),
         findings(device, canvas),
     )
     for section in sections:
         yield from (_BLANK, section)
     yield _BLANK
+
+
+def _rows(top: int, canvas: Canvas, *, several: bool) -> int:
+    """Rows of the operators' table that leave the rest on one screen; more only where they were asked for."""
+    taken = 5 * several + 3 * (canvas.width < ROOMY_COLUMNS)
+    return top if top > DEFAULT_TOP else max(top - taken, min(top, 3))
 
 
 def _inputs(report: Report, shown: DeviceReport, canvas: Canvas) -> str:
@@ -76,7 +85,7 @@ def _next_commands(report: Report, shown: DeviceReport, canvas: Canvas) -> Text:
     first = next(iter(top_steps(shown.findings)), None)
     by = "gap" if shown.value("idle_share") > _MUCH_IDLE else "op"
     commands = [f"mmprof explain {first.code}"] if first else []
-    commands += ["mmprof recommend {trace}", f"mmprof analyze {{trace}} --by {by}"]
+    commands += [f"mmprof analyze {{trace}} --by {by}", "mmprof analyze {trace} --by module"]
     lines = [
         "Next: " + "  |  ".join(commands[:n]).format(trace=trace)
         for trace in _arguments(report)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
-from rich.text import Text
 
 from mmprof.cli.renderers import units
 from mmprof.cli.renderers.screen.bar import Part, bar, busy_parts, idle_parts
-from mmprof.cli.renderers.screen.layout import Column, beside, grid
+from mmprof.cli.renderers.screen.layout import Column, beside, grid, prose
 from mmprof.cli.renderers.sheets import NAMELESS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -38,7 +37,7 @@ def timeline(device: DeviceReport, canvas: Canvas) -> RenderableType:
     """The bar, what is counted in it, and its parts with their shares of the window."""
     busy, idle = busy_parts(device), idle_parts(device)
     tables = _parts_tables(device, busy, idle, canvas)
-    return Group(bar([*busy, *idle], canvas), Text(_counted(device), "dim"), *tables)
+    return Group(bar([*busy, *idle], canvas), prose(_counted(device), canvas, "dim"), *tables)
 
 
 def _counted(device: DeviceReport) -> str:
@@ -90,26 +89,30 @@ def _parts_table(
     return grid(canvas, columns, rows, styles=[p.style for p in parts])
 
 
-def bounds(device: DeviceReport) -> RenderableType:
+def bounds(device: DeviceReport, canvas: Canvas) -> RenderableType:
     """What bounds busy time, how much of it is known, and what was achieved of the device's peak."""
     busy_ns = device.value("busy_ns")
-    rows = [r for r in device.value("bounds") if r.time_ns]
-    listed = (
-        ", ".join(f"{r.bound} {units.share_of(r.time_ns, busy_ns)}" for r in rows) + " of busy time"
-    )
-    return Group(Text.assemble(("Bound by  ", "bold"), listed), *_roofline(device))
+    shares = [
+        f"{r.bound} {units.share_of(r.time_ns, busy_ns)}"
+        for r in device.value("bounds")
+        if r.time_ns
+    ]
+    first = prose(f"Bound by  {', '.join(shares)} of busy time", canvas)
+    first.stylize("bold", 0, len("Bound by"))
+    return Group(first, *(prose(line, canvas, "dim") for line in _roofline(device)))
 
 
-def _roofline(device: DeviceReport) -> list[Text]:
+def _roofline(device: DeviceReport) -> Iterator[str]:
     roofline: Roofline = device.value("roofline")
     known = f"FLOPs and bytes known for {units.share(roofline.coverage)} of busy time"
     if not roofline.source or not roofline.coverage:
-        return [Text(known, "dim")]
+        yield known
+        return
+    yield f"{known}; that work could take {units.share(roofline.roofline_share)} of its time (roofline)"
     modelled = [r for r in device.value("bounds") if r.bound in _MODELLED]
     seconds = sum(r.time_ns for r in modelled) / 1e9
-    reached = f"{known}; that work could take {units.share(roofline.roofline_share)} of its time (roofline)"
-    lines = [Text(reached)]
-    return [*lines, Text(_achieved(roofline, modelled, seconds), "dim")] if seconds else lines
+    if seconds:
+        yield _achieved(roofline, modelled, seconds)
 
 
 def _achieved(roofline: Roofline, modelled: Sequence[BoundRow], seconds: float) -> str:
@@ -122,7 +125,7 @@ def _achieved(roofline: Roofline, modelled: Sequence[BoundRow], seconds: float) 
 def _peaks(peak_flops: Mapping[str, int]) -> str:
     """The peaks of the usual data types; the first of several with the same one stands for all."""
     names = {peak_flops[dtype]: dtype for dtype in reversed(_PEAKS_SHOWN) if dtype in peak_flops}
-    listed = [f"{peak / 1e12:.3g} {names[peak]}" for peak in sorted(names, reverse=True)]
+    listed = [f"{units.number(peak / 1e12)} {names[peak]}" for peak in sorted(names, reverse=True)]
     return f" of {', '.join(listed)} TFLOP/s" if listed else ""
 
 
