@@ -65,7 +65,8 @@ def _with_cost(activities: pl.DataFrame, trace: Trace) -> pl.DataFrame:
     is_moved = pl.col("kind").is_in([c.MEMCPY, c.MEMSET]) | (pl.col("class") == "communication")
     operator = plain.select(pl.when(~is_moved).then("operator")).to_series()
     op_row, cost = _operator_costs(trace, operator, activities["name"])
-    tf32 = pl.col("name").cast(pl.String).str.contains("tf32", literal=True) & (pl.col("dtype") == "float")
+    # CUTLASS names the tensor-core instruction: 16x8x8 (`s1688`) on float operands is TF32
+    tf32 = pl.col("name").cast(pl.String).str.contains("tf32|s1688") & (pl.col("dtype") == "float")
     return pl.concat([plain.with_columns(op_row=op_row), cost], how="horizontal").with_columns(
         bytes=pl.when(is_moved).then("moved").otherwise("bytes"),
         flops=pl.when(is_moved & pl.col("moved").is_not_null()).then(0).otherwise("flops"),

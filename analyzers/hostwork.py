@@ -26,10 +26,14 @@ _ALLOCATOR_CALL: Final = (
     r"|MemAddress|^cuMemAlloc|^cuMemFree|^urUSM\w*Alloc"
 )
 _SYNC_OPERATORS: Final = ("aten::item", "aten::_local_scalar_dense", "aten::is_nonzero")
+# Functions that compile, not those that run what is compiled: Inductor and Triton have both in the same files.
 _COMPILE_REGION: Final = (
-    r"torch/_dynamo/convert_frame|torch/_inductor/(?:compile_fx|async_compile|codecache|runtime/triton_heuristics)"
-    r"|^_compile\.compile_inner|^compile_fx|^OutputGraph\.|^GraphLowering\.|^async_compile|^CachingAutotuner\."
-    r"|triton/(?:compiler|runtime/(?:jit|autotuner))|^inductor_codegen|^dynamo$|^entire_frame_compile|\(dynamo_timed\)$"
+    r"torch/_dynamo/(?:convert_frame|output_graph|symbolic_convert)\.py"
+    r"|torch/_inductor/[\w/]+\.py\(\d+\): \w*(?:compile|codegen|benchmark|autotune)\w*"
+    r"|triton/compiler/compiler\.py\(\d+\): (?:compile|make_)"
+    r"|triton/runtime/(?:jit|autotuner)\.py\(\d+\): \w*(?:compile|bench)\w*"
+    r"|^_compile\.compile_inner|^compile_fx|^OutputGraph\.|^GraphLowering\.|^async_compile"
+    r"|^dynamo$|^entire_frame_compile|\(dynamo_timed\)$"
 )
 _LOADER_REGION: Final = r"^enumerate\(DataLoader\)|torch/utils/data/dataloader\.py\(\d+\): (?:__next__|_next_data)"
 

@@ -47,7 +47,7 @@ def unfused_attention(view: View) -> Match | None:
     return about_activities(
         view,
         chain,
-        title=f"{_title(view, chain)}; a fused kernel needs {format_ns(fused_ns)} at least",
+        title=f"{_title(view, chain)}; fused kernels need {format_ns(fused_ns)} at least",
         removable_ns=removable_ns,
         expected_share=expected_ns / max(removable_ns, 1),
     )

@@ -58,12 +58,13 @@ class Salvage:
         self.events.append(r.Unread(code))
 
 
-def salvage(text: bytes, *, last: bool = False) -> Salvage:
+def salvage(text: bytes, *, last: bool = False, all_or_nothing: bool = False) -> Salvage:
     """Read what can be read of event text; never raises.
 
     Args:
         text: Entries of the event list, separated by commas.
         last: Whether the text goes on to the end of the file, so that the list ends in it or the file was cut off.
+        all_or_nothing: Whether to stop at the first entry that cannot be read.
     """
     found = Salvage()
     if last and (ended := layout.array_end(text) or _end_after_damage(text)) is not None:
@@ -71,9 +72,11 @@ def salvage(text: bytes, *, last: bool = False) -> Salvage:
     if (entries := layout.entries(text)) is not None:
         for entry in entries:
             _read_entry(bytes(entry), found)
+            if all_or_nothing and UNREADABLE in found.counts:
+                break
         return found
     found.valid = False
-    _read_pieces(text, found)
+    _read_pieces(text, found, all_or_nothing=all_or_nothing)
     if last and found.tail is None:
         _forget_partial_entry(found)
     return found
@@ -103,13 +106,13 @@ def _read_entry(entry: bytes, found: Salvage) -> None:
         found.leave_out(UNREADABLE)
 
 
-def _read_pieces(text: bytes, found: Salvage) -> None:
+def _read_pieces(text: bytes, found: Salvage, *, all_or_nothing: bool) -> None:
     """Read text that is cut where events seem to end, each event joined with what follows if need be."""
     cuts = [match.span() for match in _CUT.finditer(text)]
     starts = [0, *(end for _, end in cuts)]
     ends = [*(start for start, _ in cuts), len(text)]
     position = 0
-    while position < len(starts):
+    while position < len(starts) and not (all_or_nothing and UNREADABLE in found.counts):
         near = ends[position : position + _JOIN_LIMIT]
         position += _read_joined((text[starts[position] : end].strip(_BETWEEN) for end in near), found)
 
@@ -143,12 +146,9 @@ def _strict(text: bytes) -> r.Event | None:
 
 
 def _read_mended(text: bytes, found: Salvage) -> bool:
-    """Read an event from its mended text without a schema: what has a wrong type is ignored."""
-    try:
-        fields = _FIELDS.decode(mend(text))
-    except layout.DAMAGE:
-        return False
-    if (phase := _typed(_TEXT, fields.get("ph"))) is None:
+    """Read an event, mended where it is not valid JSON, without a schema: what has a wrong type is ignored."""
+    fields = (_typed(_FIELDS, text) if text.isascii() else None) or _typed(_FIELDS, mend(text))
+    if fields is None or (phase := _typed(_TEXT, fields.get("ph"))) is None:
         return False
     if (make := _MAKERS.get(phase)) is None:
         found.leave_out(ODD_PHASE)
@@ -158,7 +158,7 @@ def _read_mended(text: bytes, found: Salvage) -> bool:
     return True
 
 
-def _typed(decoder: msgspec.json.Decoder[T], raw: Raw | None) -> T | None:
+def _typed(decoder: msgspec.json.Decoder[T], raw: bytes | Raw | None) -> T | None:
     try:
         return None if raw is None else decoder.decode(raw)
     except layout.DAMAGE:

@@ -118,7 +118,7 @@ def _decode(decoder: b.Decoder, place: int, text: bytes) -> b.Block | None:
     try:
         return decoder.decode(place, text)
     except DAMAGE:
-        found = repair.salvage(text)
+        found = repair.salvage(text, all_or_nothing=True)
     return None if repair.UNREADABLE in found.counts else salvaged_block(decoder, place, found)
 
 

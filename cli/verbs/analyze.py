@@ -23,7 +23,8 @@ from mmprof.cli.options import (
 
 if TYPE_CHECKING:
     from mmprof.analyzers.devices import DeviceSpec
-    from mmprof.cli.renderers import Renderer
+    from mmprof.cli.output import Destination
+    from mmprof.cli.renderers import Renderer, RenderOptions
 
 CROSSED = 1
 
@@ -64,7 +65,6 @@ def analyze(  # noqa: PLR0913  (the options of the command line)
     from mmprof.analyzers.contract import analysis_document  # noqa: PLC0415
     from mmprof.cli.output import Destination, say  # noqa: PLC0415
     from mmprof.cli.progress import progress  # noqa: PLC0415
-    from mmprof.cli.renderers import RenderOptions  # noqa: PLC0415
     from mmprof.cli.thresholds import crossings, parse_threshold  # noqa: PLC0415
 
     # Everything that can be wrong with the options is found before the trace is read.
@@ -76,12 +76,7 @@ def analyze(  # noqa: PLR0913  (the options of the command line)
     with progress("analyzing", traces, quiet=quiet):
         report = analyze_paths(traces, options)
     crossed = crossings(analysis_document(report), thresholds) if thresholds else []
-    destination.write(
-        renderer.render(
-            report,
-            RenderOptions(top=top, by=table, width=destination.width, color=destination.color),
-        )
-    )
+    destination.write(renderer.render(report, _render_options(destination, top=top, by=table)))
     for sentence in crossed:
         say(sentence)
     if crossed:
@@ -103,6 +98,13 @@ def _renderer(format_name: str, output: str) -> Renderer:
         if suffix
         else known["terminal"]
     )
+
+
+def _render_options(destination: Destination, *, top: int, by: str) -> RenderOptions:
+    from mmprof.cli.renderers import RenderOptions  # noqa: PLC0415
+
+    encoding = "utf-8" if destination.is_file else ""
+    return RenderOptions(top, by, destination.width, destination.color, encoding)
 
 
 def _table(by: str) -> str:
