@@ -55,7 +55,8 @@ def classified(activities: pl.DataFrame, lineage: Lineage, calls: pl.DataFrame) 
     keyed = activities.with_columns(path=lineage.code, in_chain=_chain_in_launch_order(activities))
     keys = ["name", "kind", "path", "call", "in_chain"]
     distinct = keyed.select(keys).unique(maintain_order=True)
-    verdicts = [_decide(row, lineage.paths, calls) for row in distinct.iter_rows()]
+    arguments = (calls["dims"].to_list(), calls["kernel_backend"].to_list())
+    verdicts = [_decide(row, lineage.paths, arguments) for row in distinct.iter_rows()]
     decided = distinct.with_columns(
         pl.Series("class", [v[0] for v in verdicts], dtype=pl.String),
         pl.Series("rule", [v[1] for v in verdicts], dtype=pl.String),
@@ -72,11 +73,11 @@ def _chain_in_launch_order(activities: pl.DataFrame) -> pl.Series:
 
 
 def _decide(
-    row: tuple[str, str, int, int | None, bool], paths: Mapping[int, Path], calls: pl.DataFrame
+    row: tuple[str, str, int, int | None, bool], paths: Mapping[int, Path], arguments: tuple[list[str], list[str]]
 ) -> tuple[str, str, str]:
     name, kind, path, call, in_chain = row
     around = paths[path]
-    dims, backend = calls.select("dims", "kernel_backend").row(call) if call else ("", "")
+    dims, backend = (column[call] for column in arguments) if call else ("", "")
     verdict = classify(
         Activity(
             name=name,

@@ -14,6 +14,8 @@ from mmprof.analyzers.load import categories as c
 if TYPE_CHECKING:
     from mmprof.analyzers.trace import Trace
 
+MODULE_PREFIX: Final = "nn.Module: "
+
 # The states of a thread that explain why it did not launch, the one that decides first (design: idle causes).
 STATES: Final = ("sync", "allocator", "runtime", "compile", "dataloader", "profiler", "dispatch")
 
@@ -53,6 +55,23 @@ class HostWork:
             return 0
         time = operators.group_by("thread").agg(pl.col("dur_ns").sum()).sort("dur_ns", "thread", descending=[True, False])
         return int(time["thread"][0])
+
+    @cached_property
+    def is_operator(self) -> pl.Series:
+        """Whether each host row is an operator."""
+        return self.trace.host["kind"] == c.OPERATOR
+
+    @cached_property
+    def named(self) -> pl.Series:
+        """Whether each host row is one that a path is made of: an operator, an annotation or a module."""
+        host = self.trace.host
+        is_module = host["name"].cast(pl.String).str.starts_with(MODULE_PREFIX)
+        return self.is_operator | (host["kind"] == c.ANNOTATION) | ((host["kind"] == c.PYTHON) & is_module)
+
+    @cached_property
+    def above_named(self) -> pl.Series:
+        """For each host row the nearest row of a path above it."""
+        return nesting.above(self.trace.host["parent"], self.named)
 
     @cached_property
     def leaf_operators(self) -> pl.DataFrame:

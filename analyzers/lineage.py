@@ -14,8 +14,8 @@ from typing import Final
 import polars as pl
 
 from mmprof.analyzers import nesting
+from mmprof.analyzers.hostwork import MODULE_PREFIX, HostWork
 
-MODULE_PREFIX: Final = "nn.Module: "
 _SOURCE: Final = re.compile(r"^(?P<file>.+\.py)\((?P<line>\d+)\): (?P<function>.+)$")
 _LIBRARY: Final = re.compile(r"(^|/)(torch|site-packages/torch|importlib|threading\.py|contextlib\.py|runpy\.py)(/|$)")
 _DEPTH_LIMIT: Final = 256
@@ -43,27 +43,22 @@ class Lineage:
     paths: Mapping[int, Path]
 
 
-def lineage(host: pl.DataFrame, rows: pl.Series) -> Lineage:
+def lineage(work: HostWork, rows: pl.Series) -> Lineage:
     """The paths of host rows (which may be null: no path).
 
     All rows climb together, one named ancestor a round; rows with equal paths so far stay one number.
     """
-    named = _named(host)
-    current = nesting.climb(host["parent"], rows, named)
+    host = work.trace.host
+    start = work.named.gather(rows).fill_null(value=False)
+    current = pl.select(pl.when(start).then(rows).otherwise(work.above_named.gather(rows))).to_series()
     code = pl.Series([0], dtype=pl.UInt32).new_from_index(0, len(rows))
     paths: dict[int, Path] = {0: Path()}
     for _ in range(_DEPTH_LIMIT):
         if current.null_count() == len(current):
             break
         code, paths = _extend(host, code, paths, current)
-        current = nesting.climb(host["parent"], host["parent"].gather(current), named)
+        current = work.above_named.gather(current)
     return Lineage(code, paths)
-
-
-def _named(host: pl.DataFrame) -> pl.Series:
-    kind = host["kind"]
-    is_module = kind.eq("python") & host["name"].cast(pl.String).str.starts_with(MODULE_PREFIX)
-    return kind.eq("operator") | kind.eq("annotation") | is_module
 
 
 def _extend(

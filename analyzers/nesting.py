@@ -182,9 +182,24 @@ def climb(parent: pl.Series, start: pl.Series, accepted: pl.Series) -> pl.Series
 
     Each round climbs one level for the rows that are not yet done; nearly all are after two.
     """
-    result = start.cast(pl.UInt32)
+    result = start.cast(pl.UInt32).alias("row")
+    at = (~accepted.gather(result)).fill_null(value=False).arg_true()
+    rows = parent.gather(result.gather(at))
+    while len(at):
+        done = accepted.gather(rows).fill_null(value=True)
+        result = result.scatter(at.filter(done), rows.filter(done))
+        at, rows = at.filter(~done), parent.gather(rows.filter(~done))
+    return result
+
+
+def above(parent: pl.Series, accepted: pl.Series) -> pl.Series:
+    """For every row its nearest accepted strict ancestor; null if none.
+
+    Each round doubles the reach of every row, so that deep Python stacks take a few rounds.
+    """
+    reached = parent
     while True:
-        pending = result.is_not_null() & ~accepted.gather(result).fill_null(value=True)
+        pending = (~accepted.gather(reached)).fill_null(value=False)
         if not pending.any():
-            return result
-        result = pl.select(pl.when(pending).then(parent.gather(result)).otherwise(result)).to_series()
+            return reached
+        reached = pl.select(pl.when(pending).then(reached.gather(reached)).otherwise(reached)).to_series()

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import polars as pl
 
 from mmprof.analyzers import nesting
-from mmprof.analyzers.lineage import MODULE_PREFIX
+from mmprof.analyzers.hostwork import MODULE_PREFIX
 from mmprof.analyzers.load import categories as c
 
 if TYPE_CHECKING:

@@ -85,7 +85,7 @@ class View:
     @cached_property
     def lineage(self) -> Lineage:
         """Names around the launch of each selected activity."""
-        return lineage(self.trace.host, self.selected["launch"])
+        return lineage(self.host, self.selected["launch"])
 
     @cached_property
     def activities(self) -> pl.DataFrame:

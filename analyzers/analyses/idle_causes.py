@@ -97,7 +97,7 @@ def _largest(view: View) -> list[GapRow]:
         how="left",
         maintain_order="left",
     )
-    around = lineage.lineage(view.trace.host, ended["launch_row"])
+    around = lineage.lineage(view.host, ended["launch_row"])
     sources = lineage.source_lines(view.trace.host, ended["launch_row"])
     rows = zip(ended.iter_rows(named=True), around.code.to_list(), sources, strict=True)
     return [

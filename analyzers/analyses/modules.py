@@ -159,7 +159,7 @@ def _forward_paths(view: View, operators: pl.Series) -> tuple[pl.DataFrame, dict
     if not _has_backward(host) or not _has_modules(host, view.lineage.paths):
         return pl.DataFrame(schema={"operator": operators.dtype, "forward_path": pl.Int64}), {}
     forward = _forward_operators(host, operators)
-    around = lineage(host, forward["forward"])
+    around = lineage(view.host, forward["forward"])
     first = max(view.lineage.paths, default=0) + 1
     paths = {first + code: path for code, path in around.paths.items()}
     inside = pl.col("forward_path").is_in([code for code, chain in _chains(paths).items() if chain])

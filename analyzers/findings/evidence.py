@@ -9,7 +9,8 @@ import polars as pl
 
 from mmprof.analyzers import intervals, nesting
 from mmprof.analyzers.findings.registry import EVIDENCE_LIMIT, Match
-from mmprof.analyzers.lineage import MODULE_PREFIX, source_lines
+from mmprof.analyzers.hostwork import MODULE_PREFIX
+from mmprof.analyzers.lineage import source_lines
 from mmprof.analyzers.load import categories as c
 from mmprof.analyzers.units import format_ns, format_share
 

@@ -24,7 +24,7 @@ _KINETO_CUT_WITHIN_BYTES: Final = 1 << 14
 _CUT: Final = re.compile(rb"\}\s*,\s*(?=\{)")
 _ARRAY_END: Final = re.compile(rb"\}\s*,?\s*\]")
 _GOES_ON: Final = re.compile(r"trailing characters \(byte (\d+)\)")
-_EVENTS_KEY: Final = re.compile(rb'(?<!\\)"traceEvents"\s*:\s*\[')
+_EVENTS_KEY: Final = re.compile(rb'"traceEvents"\s*:\s*\[')
 _MEMBER_LINE: Final = re.compile(rb',?\s*\n {0,2}(?=")')
 _PHASE_KEY: Final = b'"ph"'
 _KEY_TAIL_BYTES: Final = 64
@@ -183,7 +183,7 @@ def _read_head(chunks: Iterator[bytes]) -> tuple[Head, bytes]:
     searched, nested = 0, 0
     while len(text) < _HEAD_LIMIT_BYTES and nested < _KEY_TRIES:
         for match in _EVENTS_KEY.finditer(text, searched):
-            if _at_top_level(bytes(text[: match.start()])):
+            if not text.endswith(b"\\", 0, match.start()) and _at_top_level(bytes(text[: match.start()])):
                 return Head(bytes(text[: match.start()]), found=True), bytes(text[match.end() :])
             nested += 1
         searched = max(0, len(text) - _KEY_TAIL_BYTES)

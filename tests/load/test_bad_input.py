@@ -13,7 +13,7 @@ import zstandard
 from loaded import codes, complete, load_text, rich
 
 from mmprof.analyzers.errors import MmprofError
-from mmprof.analyzers.load import load
+from mmprof.analyzers.load import load, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,26 +191,38 @@ def repeated_trace(size: int) -> bytes:
     return head + b"".join(body) + packer.flush()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize(
-    "make",
-    [zeros, repeated_trace, lambda size: zstandard.compress(bytes(size)), lambda size: zstandard.compress(b"[" * size)],
-    ids=["gzip zeros", "gzip events", "zstd zeros", "zstd brackets"],
-)
-def test_a_bomb_is_refused(tmp_path: Path, make: Callable[[int], bytes], processes: int) -> None:
-    assert error_of(tmp_path, make(300 * MIB), processes=processes).code == "MM-E006"
+BOMBS: Final = {
+    "gzip zeros": zeros,
+    "gzip events": repeated_trace,
+    "zstd zeros": lambda size: zstandard.compress(bytes(size)),
+    "zstd brackets": lambda size: zstandard.compress(b"[" * size),
+}
+
+
+@pytest.mark.parametrize("make", BOMBS.values(), ids=BOMBS)
+def test_a_bomb_is_refused(
+    tmp_path: Path, make: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "_BOMB_FLOOR_BYTES", 8 * MIB)
+    assert error_of(tmp_path, make(10 * MIB)).code == "MM-E006"
+
+
+@pytest.mark.parametrize("make", [zeros, repeated_trace])
+def test_a_bomb_of_300_mib_is_refused_by_every_process(tmp_path: Path, make: Callable[[int], bytes]) -> None:
+    assert error_of(tmp_path, make(300 * MIB), processes=2).code == "MM-E006"
+
+
+def test_a_small_file_may_compress_well(tmp_path: Path) -> None:
+    assert len(load_text(tmp_path, repeated_trace(2 * MIB)).host) > 20_000
 
 
 def test_little_is_decompressed_at_once(tmp_path: Path) -> None:
     """128 KB of zstd may hold 4 GB: it is refused before that is in memory."""
-    from mmprof.analyzers.load.source import Source  # noqa: PLC0415
-
     path = tmp_path / "bomb.zst"
     path.write_bytes(zstandard.compress(bytes(200 * MIB)) * 2)
     largest = 0
     with pytest.raises(MmprofError, match="beyond any real trace"):
-        for data in Source(str(path)):
+        for data in source.Source(str(path)):
             largest = max(largest, len(data))
     assert 0 < largest <= 64 * MIB
 
