@@ -15,6 +15,7 @@ from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.findings import Finding
 from mmprof.analyzers.hostwork import HostWork
 from mmprof.analyzers.load import load
+from mmprof.analyzers.load.ahead import ReadAhead
 from mmprof.analyzers.notes import Note, note
 from mmprof.analyzers.registry import analyses
 from mmprof.analyzers.trace import InputFacts, Trace
@@ -78,10 +79,15 @@ class Report:
     window: str = ""
 
 
-def analyze(paths: Sequence[str], options: Options | None = None) -> Report:
+def analyze(paths: Sequence[str], options: Options | None = None, *, ahead: ReadAhead | None = None) -> Report:
     """Analyze trace files, or folders that hold one trace per rank.
 
     One trace is in memory at a time.
+
+    Args:
+        paths: Files, folders, or `-` for standard input.
+        options: What to analyze; None for everything.
+        ahead: One of the files, if its reading was started already.
 
     Raises:
         MmprofError: An input cannot be read, nothing matches the options, or the results do not add up.
@@ -90,7 +96,7 @@ def analyze(paths: Sequence[str], options: Options | None = None) -> Report:
     inputs: list[InputFacts] = []
     notes: list[Note] = []
     devices: list[DeviceReport] = []
-    for trace in _traces(paths, notes):
+    for trace in _traces(paths, notes, ahead):
         inputs.append(trace.facts)
         notes += trace.notes
         if options.rank is None or trace.rank == options.rank:
@@ -140,11 +146,11 @@ def trace_files(path: str) -> list[str]:
     return found
 
 
-def _traces(paths: Sequence[str], notes: list[Note]) -> Iterator[Trace]:
+def _traces(paths: Sequence[str], notes: list[Note], ahead: ReadAhead | None) -> Iterator[Trace]:
     files = [f for path in paths for f in trace_files(path)]
     for file in files:
         try:
-            yield load(file)
+            yield load(file, ahead=ahead if ahead and ahead.name == file else None)
         except MmprofError as error:
             if len(files) == 1:
                 raise

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmprof.analyzers.errors import MmprofError
+from mmprof.analyzers.load.ahead import ReadAhead
 from mmprof.analyzers.load.read import (
     RawTrace,
     no_events_list,
@@ -20,19 +21,20 @@ if TYPE_CHECKING:
     from mmprof.analyzers.trace import Trace
 
 
-def load(name: str | Path, *, processes: int | None = None) -> Trace:
+def load(name: str | Path, *, processes: int | None = None, ahead: ReadAhead | None = None) -> Trace:
     """Load one trace.
 
     Args:
         name: Path of a `.json`, `.json.gz` or `.json.zst` file (recognised by content), or `-` for standard input.
         processes: Number of decoding processes; None decides by the size of the file.
+        ahead: The same file, if its reading was started already.
 
     Raises:
         MmprofError: The input is missing, empty, not JSON, no trace, or holds no events.
     """
-    from mmprof.analyzers.load import tables  # noqa: PLC0415  (read() imports polars beside its processes)
+    from mmprof.analyzers.load import tables  # noqa: PLC0415  (polars: reading must be able to start without it)
 
-    raw = read(str(name), processes=processes)
+    raw = ahead.take() if ahead else read(str(name), processes=processes)
     trace = tables.build(raw)
     if trace.host.is_empty() and trace.activities.is_empty():
         raise _no_events(raw, trace)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import subprocess
 import sys
@@ -32,7 +31,7 @@ from mmprof.analyzers.load.worker import (
     salvaged_block,
 )
 
-PARALLEL_FROM_BYTES: Final = 48 << 20
+PARALLEL_FROM_BYTES: Final = 4 << 20
 MAX_PROCESSES: Final = 4
 _MESSAGE: Final = msgspec.msgpack.Decoder(Message)
 
@@ -133,7 +132,6 @@ def _read_parallel(source: Source, count: int) -> RawTrace:
     head = _checked(next(split(opened)), opened)
     with ThreadPoolExecutor(count) as pool:
         waiting = [pool.submit(_receive, source.name, index, count) for index in range(count)]
-        importlib.import_module("polars")  # 0.3 s that this process would otherwise spend alone, afterwards
         results = [w.result() for w in waiting]
     if any(r is None for r in results):  # a process could not be started or was killed: read without
         return _read_here(source)

@@ -60,6 +60,9 @@ def analyze(  # noqa: PLR0913  (the options of the command line)
     quiet: Quiet = False,
 ) -> None:
     """Where the time of a trace went, and why."""
+    from mmprof.analyzers.load.ahead import ReadAhead  # noqa: PLC0415
+
+    ahead = ReadAhead(traces[0]) if Path(traces[0]).is_file() else None  # while the analyses are imported
     from mmprof.analyzers.analyze import Options  # noqa: PLC0415  (heavy, as all imports of analyses are)
     from mmprof.analyzers.analyze import analyze as analyze_paths  # noqa: PLC0415
     from mmprof.analyzers.contract import analysis_document  # noqa: PLC0415
@@ -74,7 +77,7 @@ def analyze(  # noqa: PLR0913  (the options of the command line)
     renderer, table = _renderer(format_name, output), _table(by)
     options = Options(rank=rank, device=device, window=window, spec=_spec(device_spec))
     with progress("analyzing", traces, quiet=quiet):
-        report = analyze_paths(traces, options)
+        report = analyze_paths(traces, options, ahead=ahead)
     crossed = crossings(analysis_document(report), thresholds) if thresholds else []
     destination.write(renderer.render(report, _render_options(destination, top=top, by=table)))
     for sentence in crossed:
