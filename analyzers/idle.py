@@ -44,19 +44,22 @@ def causes(gaps: pl.DataFrame, activities: pl.DataFrame, host: HostWork) -> pl.D
         unknown=pl.when(known).then(0).otherwise(end - start),
         launch_from=pl.when(known).then("launch_from").otherwise(start),
     )
-    states = pl.concat([_states_before_launch(part, host) for part in measured.partition_by("thread") or [measured]])
+    by_thread = measured.partition_by("thread", as_dict=True) or {(None,): measured}
+    states = pl.concat([_states_before_launch(part, thread, host) for (thread,), part in by_thread.items()])
     return states.with_columns(
         pl.col("launch_call").alias("launch"),
         *(pl.when(pl.col("after_launch") == w).then("after").otherwise(0).alias(w) for w in ("dependency", "graph", "queue")),
     ).select("start_ns", "end_ns", "row", *CAUSES).sort("start_ns")
 
 
-def _states_before_launch(gaps: pl.DataFrame, host: HostWork) -> pl.DataFrame:
-    """Nanoseconds of each gap before its launch in each state of the launching thread; all gaps share one thread."""
-    thread = gaps["thread"].first()
-    before, columns = pl.Series([0], dtype=pl.Int64).new_from_index(0, len(gaps)), []
-    for state, union in host.states(int(str(thread))) if thread is not None else ():
-        covered = intervals.covered_before(union, gaps["launch_from"]) - intervals.covered_before(union, gaps["start_ns"])
+def _states_before_launch(gaps: pl.DataFrame, thread: int | None, host: HostWork) -> pl.DataFrame:
+    """Nanoseconds of each gap before its launch in each state of the launching thread."""
+    before, columns, known = pl.Series([0], dtype=pl.Int64).new_from_index(0, len(gaps)), [], intervals.empty()
+    for state, union in host.states(thread) if thread is not None else ():
+        covered = before
+        if union is not known:  # a state that the thread was never in adds nothing to the union before
+            until, since = (intervals.covered_before(union, gaps[edge]) for edge in ("launch_from", "start_ns"))
+            covered, known = until - since, union
         columns.append((covered - before).alias(state))
         before = covered
     missing = [pl.lit(0, pl.Int64).alias(s) for s in STATES[len(columns) :]]

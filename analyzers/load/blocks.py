@@ -168,7 +168,7 @@ class Decoder:
         columns.codes["event"] = array("I", positions).tobytes()
         columns.codes["category"] = _encode(self._categories, [e.cat for e in rows])
         columns.codes["name"] = _encode(self._names, [e.name for e in rows])
-        columns.codes["thread"] = _encode(self._threads, [(e.pid, e.tid) for e in rows])
+        columns.codes["thread"] = self._encode_threads([e.pid for e in rows], [e.tid for e in rows])
         columns.ints["start_ns"] = starts.tobytes()
         columns.ints["dur_ns"] = durs.tobytes()
         reader = self._readers.get(family)
@@ -176,12 +176,19 @@ class Decoder:
         merge(block.families.setdefault(family, Columns()), columns)
         return [positions[row] for row in repaired]
 
+    def _encode_threads(self, pids: list[int | str], tids: list[int | str]) -> bytes:
+        """Codes of (pid, tid): nearly always there is one pid, and a tuple per event would be made for nothing."""
+        if len(set(pids)) > 1:
+            return _encode(self._threads, zip(pids, tids, strict=True))
+        codes = {tid: self._threads[pids[0], tid] for tid in set(tids)}
+        return array("I", map(codes.__getitem__, tids)).tobytes()
+
     def _times(
         self, block: Block, positions: list[int], rows: list[Timed]
     ) -> tuple[list[int], list[Timed], array[int], array[int]]:
         """Start and duration in nanoseconds; rows without a readable time are left out and counted."""
         starts = parse_column([e.ts for e in rows], unpadded=self.unpadded)
-        durs = parse_column([e.dur if isinstance(e, r.Complete) else _ZERO for e in rows], unpadded=self.unpadded)
+        durs = parse_column([e.dur for e in rows], unpadded=self.unpadded)
         if starts and durs and _within(starts, -MAX_NS, MAX_NS) and _within(durs, -1, MAX_DUR_NS):
             return positions, rows, starts, durs
         return self._irregular_times(block, positions, rows)
@@ -242,7 +249,6 @@ class Decoder:
         return repaired
 
 
-_ZERO: Final = Raw(b"0")
 _EMPTY: Final = Raw(b"{}")
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
 _OPERATOR_ARGS: Final = msgspec.json.Decoder(list[r.OperatorArgs])
@@ -265,23 +271,26 @@ def count_note(block: Block, code: str, count: int = 1) -> None:
     block.notes[code] = block.notes.get(code, 0) + count
 
 
+_FEW: Final = 16
+_COUNTED: Final = frozenset((r.Complete, r.FlowStart, r.FlowEnd))
+
+
 def _group(events: Sequence[r.Entry]) -> tuple[dict[str, list[int]], int, list[int]]:
     """Positions of complete events by category, the number of flows, and positions of the rest."""
-    by_category: dict[str, list[int]] = {}
-    others: list[int] = []
-    flows = 0
-    for position, event in enumerate(events):
-        kind = type(event)
-        if kind is r.Complete:
-            try:
-                by_category[event.cat].append(position)  # type: ignore[union-attr]
-            except KeyError:
-                by_category[event.cat] = [position]  # type: ignore[union-attr]
-        elif kind is r.FlowEnd or kind is r.FlowStart:
-            flows += 1
-        else:
-            others.append(position)
-    return by_category, flows, others
+    complete = [p for p, e in enumerate(events) if type(e) is r.Complete]
+    categories = [events[p].cat for p in complete]  # type: ignore[union-attr]
+    by_category: dict[str, list[int]] = {category: [] for category in dict.fromkeys(categories)}
+    if len(by_category) <= _FEW:
+        # a pass for each of the few categories is cheaper than a look-up for each of the many events
+        for wanted, found in by_category.items():
+            found += [p for p, category in zip(complete, categories, strict=True) if category == wanted]
+    else:
+        for position, category in zip(complete, categories, strict=True):
+            by_category[category].append(position)
+    if len(complete) == len(events):
+        return by_category, 0, []
+    others = [p for p, e in enumerate(events) if type(e) not in _COUNTED]
+    return by_category, len(events) - len(complete) - len(others), others
 
 
 def _place_others(block: Block, positions: list[int], events: Sequence[r.Entry]) -> list[int]:

@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Raw, Struct, field
 
 ABSENT: Final = Raw()
+NO_TIME: Final = Raw(b"0")
 
 # Exporters write the same argument as a number or as text ("0x0", "inf"); what is not a whole number becomes null.
 Number = int | float | str | None
@@ -36,6 +37,7 @@ class Instant(Struct, gc=False, tag_field="ph", tag="i"):
     pid: int | str = 0
     tid: int | str = 0
     ts: Raw = ABSENT
+    dur: Raw = NO_TIME
     args: Raw = ABSENT
 
 
