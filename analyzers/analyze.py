@@ -79,7 +79,9 @@ class Report:
     window: str = ""
 
 
-def analyze(paths: Sequence[str], options: Options | None = None, *, ahead: ReadAhead | None = None) -> Report:
+def analyze(
+    paths: Sequence[str], options: Options | None = None, *, ahead: ReadAhead | None = None
+) -> Report:
     """Analyze trace files, or folders that hold one trace per rank.
 
     One trace is in memory at a time.
@@ -105,7 +107,9 @@ def analyze(paths: Sequence[str], options: Options | None = None, *, ahead: Read
     return Report(tuple(inputs), tuple(dict.fromkeys(notes)), tuple(devices), options.window)
 
 
-def analyze_trace(trace: Trace, options: Options, notes: list[Note] | None = None) -> list[DeviceReport]:
+def analyze_trace(
+    trace: Trace, options: Options, notes: list[Note] | None = None
+) -> list[DeviceReport]:
     """Analyze each device of a trace; what had to be assumed is appended to `notes`."""
     said = [] if notes is None else notes
     reports = []
@@ -135,7 +139,11 @@ def trace_files(path: str) -> list[str]:
     folder = Path(path)
     if path == "-" or not folder.is_dir():
         return [path]
-    found = sorted(str(p) for p in folder.rglob("*") if p.name.endswith(TRACE_SUFFIXES) and not p.name.endswith(".mmprof.json"))
+    found = sorted(
+        str(p)
+        for p in folder.rglob("*")
+        if p.name.endswith(TRACE_SUFFIXES) and not p.name.endswith(".mmprof.json")
+    )
     if not found:
         raise MmprofError(
             "MM-E007",
@@ -170,7 +178,11 @@ def _named(trace: Trace, device: int) -> str:
 
 def _device_report(view: View) -> DeviceReport:
     results = {name: a.run(view) for name, a in analyses().items()}
-    name = "CPU" if view.is_host else _named(view.trace, view.device) or (view.match.spec.name if view.match else "")
+    name = (
+        "CPU"
+        if view.is_host
+        else _named(view.trace, view.device) or (view.match.spec.name if view.match else "")
+    )
     report = DeviceReport(view.trace.rank, view.device, name, results, finding_rules.find(view))
     check_conservation(report)
     return report
@@ -195,7 +207,9 @@ def check_conservation(report: DeviceReport) -> None:
         raise MmprofError(
             "MM-E090",
             "the results do not add up; this is a defect of mmprof, and no number of it should be used",
-            found="; ".join(f"{what} sum to {got} ns of {whole} ns" for what, (got, whole) in wrong.items()),
+            found="; ".join(
+                f"{what} sum to {got} ns of {whole} ns" for what, (got, whole) in wrong.items()
+            ),
             hint="report it with the trace; `mmprof query` still reads the tables",
         )
 
@@ -203,9 +217,12 @@ def check_conservation(report: DeviceReport) -> None:
 def _require_devices(devices: list[DeviceReport], options: Options) -> None:
     if devices:
         return
-    wanted = f"rank {options.rank}, " * (options.rank is not None) + f"device {options.device}" * (options.device is not None)
-    raise MmprofError(
-        "MM-E022", "nothing in the input matches the selection", found=wanted.strip(", "), hint="leave out --rank and --device to see what there is"
+    wanted = f"rank {options.rank}, " * (options.rank is not None) + f"device {options.device}" * (
+        options.device is not None
     )
-
-
+    raise MmprofError(
+        "MM-E022",
+        "nothing in the input matches the selection",
+        found=wanted.strip(", "),
+        hint="leave out --rank and --device to see what there is",
+    )

@@ -14,7 +14,12 @@ from mmprof.analyzers.lineage import Lineage, Path
 # the product of Q and K, the softmax and the product with V.
 CHAIN_REACH: Final = 8
 _PRODUCTS: Final = ("aten::bmm", "aten::baddbmm")
-_SOFTMAXES: Final = ("aten::_softmax", "aten::_softmax_backward_data", "aten::_masked_softmax", "aten::softmax")
+_SOFTMAXES: Final = (
+    "aten::_softmax",
+    "aten::_softmax_backward_data",
+    "aten::_masked_softmax",
+    "aten::softmax",
+)
 
 
 def attention_chain(operators: pl.Series, threads: pl.Series) -> pl.Series:
@@ -24,23 +29,33 @@ def attention_chain(operators: pl.Series, threads: pl.Series) -> pl.Series:
         operators: Name of the innermost operator of each activity, in launch order per thread.
         threads: Launching thread of each.
     """
-    frame = pl.DataFrame({"operator": operators.cast(pl.String), "thread": threads}).with_row_index("at")
+    frame = pl.DataFrame({"operator": operators.cast(pl.String), "thread": threads}).with_row_index(
+        "at"
+    )
     at = pl.col("at").cast(pl.Int64)
     product = pl.when(pl.col("operator").is_in(_PRODUCTS)).then(at)
     near = frame.with_columns(
         before=product.forward_fill().over("thread"), after=product.backward_fill().over("thread")
     ).filter(
-        pl.col("operator").is_in(_SOFTMAXES) & (at - pl.col("before") <= CHAIN_REACH) & (pl.col("after") - at <= CHAIN_REACH)
+        pl.col("operator").is_in(_SOFTMAXES)
+        & (at - pl.col("before") <= CHAIN_REACH)
+        & (pl.col("after") - at <= CHAIN_REACH)
     )
     if near.is_empty():
         return pl.Series("chain", [False], dtype=pl.Boolean).new_from_index(0, len(frame))
-    steps = pl.concat(
-        [
-            near.select(at=pl.col("before"), step=pl.lit(1)),
-            near.select(at=pl.col("after") + 1, step=pl.lit(-1)),
-        ]
-    ).group_by("at").agg(pl.col("step").sum())
-    marked = frame.with_columns(pl.col("at").cast(pl.Int64)).join(steps, on="at", how="left", maintain_order="left")
+    steps = (
+        pl.concat(
+            [
+                near.select(at=pl.col("before"), step=pl.lit(1)),
+                near.select(at=pl.col("after") + 1, step=pl.lit(-1)),
+            ]
+        )
+        .group_by("at")
+        .agg(pl.col("step").sum())
+    )
+    marked = frame.with_columns(pl.col("at").cast(pl.Int64)).join(
+        steps, on="at", how="left", maintain_order="left"
+    )
     return (marked["step"].fill_null(0).cum_sum() > 0).alias("chain")
 
 
@@ -66,14 +81,18 @@ def classified(activities: pl.DataFrame, lineage: Lineage, calls: pl.DataFrame) 
 
 
 def _chain_in_launch_order(activities: pl.DataFrame) -> pl.Series:
-    ordered = activities.select("thread", "launch_start_ns", "start_ns", "operator_name").with_row_index("at")
+    ordered = activities.select(
+        "thread", "launch_start_ns", "start_ns", "operator_name"
+    ).with_row_index("at")
     ordered = ordered.sort("thread", "launch_start_ns", "start_ns")
     chain = attention_chain(ordered["operator_name"], ordered["thread"])
     return ordered.select("at", in_chain=chain).sort("at")["in_chain"]
 
 
 def _decide(
-    row: tuple[str, str, int, int | None, bool], paths: Mapping[int, Path], arguments: tuple[list[str], list[str]]
+    row: tuple[str, str, int, int | None, bool],
+    paths: Mapping[int, Path],
+    arguments: tuple[list[str], list[str]],
 ) -> tuple[str, str, str]:
     name, kind, path, call, in_chain = row
     around = paths[path]

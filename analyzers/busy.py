@@ -31,7 +31,9 @@ def gaps(activities: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
     idle = intervals.subtract(window, intervals.merge(activities))
     lasting = activities.filter(pl.col("end_ns") > pl.col("start_ns"))
     first = pl.concat([lasting, activities]).unique("start_ns", keep="first", maintain_order=True)
-    return idle.join(first.select("row", "start_ns"), left_on="end_ns", right_on="start_ns", how="left").sort("start_ns")
+    return idle.join(
+        first.select("row", "start_ns"), left_on="end_ns", right_on="start_ns", how="left"
+    ).sort("start_ns")
 
 
 def own(activities: pl.DataFrame, order: Sequence[str]) -> pl.Series:
@@ -41,7 +43,9 @@ def own(activities: pl.DataFrame, order: Sequence[str]) -> pl.Series:
         activities: By start, with `start_ns`, `end_ns` and `class`.
         order: Classes, the ones that take shared time first.
     """
-    spans = activities.select("class", "start_ns", "end_ns", length=pl.col("end_ns") - pl.col("start_ns"))
+    spans = activities.select(
+        "class", "start_ns", "end_ns", length=pl.col("end_ns") - pl.col("start_ns")
+    )
     if int(spans["length"].sum()) == intervals.union_length(spans):
         return spans["length"].alias("own_ns")
     return _own_by_class(spans.with_row_index("at"), order)
@@ -54,7 +58,9 @@ def _own_by_class(spans: pl.DataFrame, order: Sequence[str]) -> pl.Series:
         mine = _without_repeats(spans.filter(pl.col("class") == name))
         if mine.is_empty():
             continue
-        shared = intervals.covered_before(taken, mine["end_ns"]) - intervals.covered_before(taken, mine["start_ns"])
+        shared = intervals.covered_before(taken, mine["end_ns"]) - intervals.covered_before(
+            taken, mine["start_ns"]
+        )
         pieces.append(mine.select("at", own_ns=pl.col("end_ns") - pl.col("start_ns") - shared))
         taken = intervals.merge(pl.concat([taken, mine.select("start_ns", "end_ns")]))
     return pl.concat(pieces).sort("at")["own_ns"]

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from mmprof.analyzers import nesting
-from mmprof.analyzers.costs import VIEW_MODEL, Cost, cost_of, element_bytes, element_dtype_of_kernel, parse_call
+from mmprof.analyzers.costs import (
+    VIEW_MODEL,
+    Cost,
+    cost_of,
+    element_bytes,
+    element_dtype_of_kernel,
+    parse_call,
+)
 from mmprof.analyzers.load import categories as c
 
 if TYPE_CHECKING:
@@ -42,7 +49,8 @@ def costs(activities: pl.DataFrame, trace: Trace, spec: DeviceSpec | None) -> pl
     """
     modelled = _with_cost(activities, trace)
     timed = modelled.with_columns(
-        group_ns=pl.col("own_ns").sum().over("op_row"), first=pl.col("op_row").is_first_distinct() | pl.col("op_row").is_null()
+        group_ns=pl.col("own_ns").sum().over("op_row"),
+        first=pl.col("op_row").is_first_distinct() | pl.col("op_row").is_null(),
     )
     limits = _limits(timed, spec)
     bound = _bound(limits)
@@ -54,14 +62,19 @@ def costs(activities: pl.DataFrame, trace: Trace, spec: DeviceSpec | None) -> pl
         "dtype",
         flops=once.then("flops").otherwise(0).fill_null(0),
         bytes=once.then("bytes").otherwise(0).fill_null(0),
-        roofline_ns=once.then(pl.max_horizontal("compute_ns", "memory_ns")).otherwise(0).fill_null(0).cast(pl.Int64),
+        roofline_ns=once.then(pl.max_horizontal("compute_ns", "memory_ns"))
+        .otherwise(0)
+        .fill_null(0)
+        .cast(pl.Int64),
         bound=bound,
     )
 
 
 def _with_cost(activities: pl.DataFrame, trace: Trace) -> pl.DataFrame:
     """Add `op_row` and the cost columns: of the copy or collective itself, else of the operator."""
-    plain = activities.select("row", "kind", "class", "name", "operator", "own_ns", moved=_moved_bytes(activities))
+    plain = activities.select(
+        "row", "kind", "class", "name", "operator", "own_ns", moved=_moved_bytes(activities)
+    )
     is_moved = pl.col("kind").is_in([c.MEMCPY, c.MEMSET]) | (pl.col("class") == "communication")
     operator = plain.select(pl.when(~is_moved).then("operator")).to_series()
     op_row, cost = _operator_costs(trace, operator, activities["name"])
@@ -70,7 +83,9 @@ def _with_cost(activities: pl.DataFrame, trace: Trace) -> pl.DataFrame:
     return pl.concat([plain.with_columns(op_row=op_row), cost], how="horizontal").with_columns(
         bytes=pl.when(is_moved).then("moved").otherwise("bytes"),
         flops=pl.when(is_moved & pl.col("moved").is_not_null()).then(0).otherwise("flops"),
-        model=pl.when(is_moved & pl.col("moved").is_not_null()).then(pl.lit("transfer")).otherwise("model"),
+        model=pl.when(is_moved & pl.col("moved").is_not_null())
+        .then(pl.lit("transfer"))
+        .otherwise("model"),
         dtype=pl.when(tf32).then(pl.lit("tf32")).otherwise("dtype"),
     )
 
@@ -78,18 +93,28 @@ def _with_cost(activities: pl.DataFrame, trace: Trace) -> pl.DataFrame:
 def _moved_bytes(activities: pl.DataFrame) -> pl.Series:
     """Bytes that a copy, memset or collective moves; a copy inside the device reads and writes."""
     if "element_type" in activities.columns:
-        sizes = {t: element_bytes(t) or 0 for t in activities["element_type"].unique().to_list() if t}
+        sizes = {
+            t: element_bytes(t) or 0 for t in activities["element_type"].unique().to_list() if t
+        }
         element = pl.col("element_type").replace_strict(sizes, default=0, return_dtype=pl.Int64)
-        sent: pl.Expr = pl.when(element > 0).then(element * pl.max_horizontal("in_elements", "out_elements"))
+        sent: pl.Expr = pl.when(element > 0).then(
+            element * pl.max_horizontal("in_elements", "out_elements")
+        )
     else:
         sent = pl.lit(None, pl.Int64)
     inside = pl.col("name").cast(pl.String).str.contains("DtoD|DeviceToDevice")
     return activities.select(
-        pl.when(pl.col("class") == "communication").then(sent).when(inside).then(2 * pl.col("bytes")).otherwise("bytes")
+        pl.when(pl.col("class") == "communication")
+        .then(sent)
+        .when(inside)
+        .then(2 * pl.col("bytes"))
+        .otherwise("bytes")
     ).to_series()
 
 
-def _operator_costs(trace: Trace, operator: pl.Series, kernel: pl.Series) -> tuple[pl.Series, pl.DataFrame]:
+def _operator_costs(
+    trace: Trace, operator: pl.Series, kernel: pl.Series
+) -> tuple[pl.Series, pl.DataFrame]:
     """For each operator row the innermost one around it (itself included) that has a cost, and that cost.
 
     Args:
@@ -104,29 +129,50 @@ def _operator_costs(trace: Trace, operator: pl.Series, kernel: pl.Series) -> tup
         row = nesting.climb(trace.host["parent"], trace.host["parent"].gather(row), is_operator)
         rounds.append(_calls_of(trace, row, kernel))
     known = _cost_table(pl.concat(rounds).select(_KEY).unique(maintain_order=True), trace.calls)
-    costed = [r.join(known, on=_KEY, how="left", nulls_equal=True, maintain_order="left") for r in rounds]
+    costed = [
+        r.join(known, on=_KEY, how="left", nulls_equal=True, maintain_order="left") for r in rounds
+    ]
     first = costed[0]
     for outer in costed[1:]:
         missing = pl.col("model").is_null()
-        first = first.select(pl.when(missing).then(outer[n]).otherwise(pl.col(n)).alias(n) for n in first.columns)
-    return first.select(pl.when(pl.col("model").is_not_null()).then("at")).to_series(), first.select(*_COST)
+        first = first.select(
+            pl.when(missing).then(outer[n]).otherwise(pl.col(n)).alias(n) for n in first.columns
+        )
+    return first.select(
+        pl.when(pl.col("model").is_not_null()).then("at")
+    ).to_series(), first.select(*_COST)
 
 
 def _calls_of(trace: Trace, row: pl.Series, kernel: pl.Series) -> pl.DataFrame:
     """What decides the cost of host rows: operator, arguments, and the kernel's element type where lists need it."""
     call = trace.host["call"].gather(row)
     listed = trace.calls["types"].str.contains("TensorList", literal=True).gather(call)
-    elements = {n: element_dtype_of_kernel(n) for n in kernel.filter(listed).unique().cast(pl.String).to_list()}
-    element = kernel.cast(pl.String).replace_strict(elements, default="", return_dtype=pl.String) if elements else ""
-    frame = pl.DataFrame({"at": row, "name": trace.host["name"].gather(row), "call": call, "listed": listed})
-    return frame.with_columns(element=pl.when("listed").then(element if elements else pl.lit("")).otherwise(pl.lit(""))).drop("listed")
+    elements = {
+        n: element_dtype_of_kernel(n)
+        for n in kernel.filter(listed).unique().cast(pl.String).to_list()
+    }
+    element = (
+        kernel.cast(pl.String).replace_strict(elements, default="", return_dtype=pl.String)
+        if elements
+        else ""
+    )
+    frame = pl.DataFrame(
+        {"at": row, "name": trace.host["name"].gather(row), "call": call, "listed": listed}
+    )
+    return frame.with_columns(
+        element=pl.when("listed").then(element if elements else pl.lit("")).otherwise(pl.lit(""))
+    ).drop("listed")
 
 
 def _cost_table(distinct: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
-    described = distinct.filter(pl.col("call") > 0).join(calls, on="call", how="left", maintain_order="left")
+    described = distinct.filter(pl.col("call") > 0).join(
+        calls, on="call", how="left", maintain_order="left"
+    )
     found = [_cost(row) for row in described.iter_rows(named=True)]
     rows = [(k.flops, k.bytes, k.dtype, k.model) if k else (None,) * 4 for k in found]
-    table = pl.concat([described.select(_KEY), pl.DataFrame(rows, schema=_COST, orient="row")], how="horizontal")
+    table = pl.concat(
+        [described.select(_KEY), pl.DataFrame(rows, schema=_COST, orient="row")], how="horizontal"
+    )
     return table.filter(pl.col("model").is_not_null())
 
 
@@ -134,9 +180,15 @@ def _cost(call: dict[str, str]) -> Cost | None:
     extra = {k: call[k] for k in ("kernel_backend", "kernel_kwargs") if call[k]}
     if call["element"]:
         extra["element_dtype"] = call["element"]
-    parsed = parse_call(call["name"], call["dims"], call["types"], call["strides"], call["concrete"], extra=extra)
+    parsed = parse_call(
+        call["name"], call["dims"], call["types"], call["strides"], call["concrete"], extra=extra
+    )
     cost = cost_of(parsed)
-    if cost is None or cost.model == VIEW_MODEL or not (0 <= cost.flops < _MAX and 0 <= cost.bytes < _MAX):
+    if (
+        cost is None
+        or cost.model == VIEW_MODEL
+        or not (0 <= cost.flops < _MAX and 0 <= cost.bytes < _MAX)
+    ):
         return None
     return cost
 
@@ -148,7 +200,9 @@ def _limits(costed: pl.DataFrame, spec: DeviceSpec | None) -> pl.DataFrame:
         return costed.with_columns(compute_ns=unknown, memory_ns=unknown)
     on_device = ~_crosses_bus() & (pl.col("class") != "communication")
     default = spec.peak("fp32") or max(spec.peak_flops.values())
-    peaks = {d: float(spec.peak(d) or default) for d in costed["dtype"].drop_nulls().unique().to_list()}
+    peaks = {
+        d: float(spec.peak(d) or default) for d in costed["dtype"].drop_nulls().unique().to_list()
+    }
     peak = pl.col("dtype").replace_strict(peaks, default=float(default), return_dtype=pl.Float64)
     return costed.with_columns(
         compute_ns=pl.when(on_device).then(pl.col("flops") / peak * 1e9),
@@ -157,7 +211,9 @@ def _limits(costed: pl.DataFrame, spec: DeviceSpec | None) -> pl.DataFrame:
 
 
 def _crosses_bus() -> pl.Expr:
-    return (pl.col("kind") == c.MEMCPY) & ~pl.col("name").cast(pl.String).str.contains("DtoD|DeviceToDevice")
+    return (pl.col("kind") == c.MEMCPY) & ~pl.col("name").cast(pl.String).str.contains(
+        "DtoD|DeviceToDevice"
+    )
 
 
 def _bound(limits: pl.DataFrame) -> pl.Series:

@@ -37,7 +37,9 @@ _COMPILE_REGION: Final = (
     r"|^_compile\.compile_inner|^compile_fx|^OutputGraph\.|^GraphLowering\.|^async_compile"
     r"|^dynamo$|^entire_frame_compile|\(dynamo_timed\)$"
 )
-_LOADER_REGION: Final = r"^enumerate\(DataLoader\)|torch/utils/data/dataloader\.py\(\d+\): (?:__next__|_next_data)"
+_LOADER_REGION: Final = (
+    r"^enumerate\(DataLoader\)|torch/utils/data/dataloader\.py\(\d+\): (?:__next__|_next_data)"
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,11 @@ class HostWork:
         operators = self.trace.host.filter(pl.col("kind") == c.OPERATOR)
         if operators.is_empty():
             return 0
-        time = operators.group_by("thread").agg(pl.col("dur_ns").sum()).sort("dur_ns", "thread", descending=[True, False])
+        time = (
+            operators.group_by("thread")
+            .agg(pl.col("dur_ns").sum())
+            .sort("dur_ns", "thread", descending=[True, False])
+        )
         return int(time["thread"][0])
 
     @cached_property
@@ -66,7 +72,11 @@ class HostWork:
         """Whether each host row is one that a path is made of: an operator, an annotation or a module."""
         host = self.trace.host
         is_module = host["name"].cast(pl.String).str.starts_with(MODULE_PREFIX)
-        return self.is_operator | (host["kind"] == c.ANNOTATION) | ((host["kind"] == c.PYTHON) & is_module)
+        return (
+            self.is_operator
+            | (host["kind"] == c.ANNOTATION)
+            | ((host["kind"] == c.PYTHON) & is_module)
+        )
 
     @cached_property
     def above_named(self) -> pl.Series:
@@ -81,7 +91,9 @@ class HostWork:
         rows = host.filter(operator)["row"]
         outer = nesting.climb(host["parent"], host["parent"].gather(rows), operator)
         leaves = host.filter(
-            operator & (pl.col("thread") == self.main_thread) & ~pl.col("row").is_in(outer.drop_nulls().implode())
+            operator
+            & (pl.col("thread") == self.main_thread)
+            & ~pl.col("row").is_in(outer.drop_nulls().implode())
         )
         return leaves.select(
             "event",
@@ -126,7 +138,9 @@ class HostWork:
             taken, unions = intervals.empty(), []
             for state in STATES:
                 if (more := spans.get(state)) is not None and more.height:
-                    taken = intervals.merge(taken.merge_sorted(more.sort("start_ns"), key="start_ns"))
+                    taken = intervals.merge(
+                        taken.merge_sorted(more.sort("start_ns"), key="start_ns")
+                    )
                 unions.append((state, taken))
             self._unions[thread] = tuple(unions)
         return self._unions[thread]
@@ -147,9 +161,15 @@ class HostWork:
             .when(pl.col("kind") == c.OPERATOR)
             .then(dispatch)
         )
-        spans = host.select("start_ns", "end_ns", "kind", "row", named=named).select("start_ns", "end_ns", state=state)
-        parts = spans.filter(pl.col("state").is_not_null()).partition_by("state", as_dict=True, include_key=False)
-        return {str(key[0]): part for key, part in parts.items()} | {"profiler": self._profiler_overhead}
+        spans = host.select("start_ns", "end_ns", "kind", "row", named=named).select(
+            "start_ns", "end_ns", state=state
+        )
+        parts = spans.filter(pl.col("state").is_not_null()).partition_by(
+            "state", as_dict=True, include_key=False
+        )
+        return {str(key[0]): part for key, part in parts.items()} | {
+            "profiler": self._profiler_overhead
+        }
 
     @cached_property
     def _state_of_name(self) -> pl.Series:
@@ -170,7 +190,9 @@ class HostWork:
     @cached_property
     def blocking_copies(self) -> pl.Series:
         """Launch calls of copies that return only after the copy has ended: the host waited for the device."""
-        copies = self.trace.activities.filter((pl.col("kind") == c.MEMCPY) & pl.col("launch").is_not_null())
+        copies = self.trace.activities.filter(
+            (pl.col("kind") == c.MEMCPY) & pl.col("launch").is_not_null()
+        )
         returned = self.trace.host["end_ns"].gather(copies["launch"])
         return copies.filter(returned >= copies["end_ns"])["launch"].unique()
 

@@ -29,9 +29,13 @@ def causes(gaps: pl.DataFrame, activities: pl.DataFrame, host: HostWork) -> pl.D
         The gaps with one int64 column of nanoseconds per cause; each row sums to its gap's length.
     """
     waiting = gaps.join(
-        activities.select("row", "stream", "launch", "thread", "launch_start_ns", "launch_end_ns"), on="row", how="left"
+        activities.select("row", "stream", "launch", "thread", "launch_start_ns", "launch_end_ns"),
+        on="row",
+        how="left",
     )
-    waiting = waiting.sort("start_ns").with_columns(after_launch=_after_launch_cause(waiting, activities, host))
+    waiting = waiting.sort("start_ns").with_columns(
+        after_launch=_after_launch_cause(waiting, activities, host)
+    )
     start, end = pl.col("start_ns"), pl.col("end_ns")
     cut = waiting.with_columns(
         launch_from=pl.min_horizontal(pl.max_horizontal("launch_start_ns", start), end),
@@ -39,26 +43,45 @@ def causes(gaps: pl.DataFrame, activities: pl.DataFrame, host: HostWork) -> pl.D
     )
     known = pl.col("launch").is_not_null()
     measured = cut.with_columns(
-        launch_call=pl.when(known).then(pl.col("launch_until") - pl.col("launch_from")).otherwise(0),
+        launch_call=pl.when(known)
+        .then(pl.col("launch_until") - pl.col("launch_from"))
+        .otherwise(0),
         after=pl.when(known).then(end - pl.col("launch_until")).otherwise(0),
         unknown=pl.when(known).then(0).otherwise(end - start),
         launch_from=pl.when(known).then("launch_from").otherwise(start),
     )
     by_thread = measured.partition_by("thread", as_dict=True) or {(None,): measured}
-    states = pl.concat([_states_before_launch(part, thread, host) for (thread,), part in by_thread.items()])
-    return states.with_columns(
-        pl.col("launch_call").alias("launch"),
-        *(pl.when(pl.col("after_launch") == w).then("after").otherwise(0).alias(w) for w in ("dependency", "graph", "queue")),
-    ).select("start_ns", "end_ns", "row", *CAUSES).sort("start_ns")
+    states = pl.concat(
+        [_states_before_launch(part, thread, host) for (thread,), part in by_thread.items()]
+    )
+    return (
+        states.with_columns(
+            pl.col("launch_call").alias("launch"),
+            *(
+                pl.when(pl.col("after_launch") == w).then("after").otherwise(0).alias(w)
+                for w in ("dependency", "graph", "queue")
+            ),
+        )
+        .select("start_ns", "end_ns", "row", *CAUSES)
+        .sort("start_ns")
+    )
 
 
 def _states_before_launch(gaps: pl.DataFrame, thread: int | None, host: HostWork) -> pl.DataFrame:
     """Nanoseconds of each gap before its launch in each state of the launching thread."""
-    before, columns, known = pl.Series([0], dtype=pl.Int64).new_from_index(0, len(gaps)), [], intervals.empty()
+    before, columns, known = (
+        pl.Series([0], dtype=pl.Int64).new_from_index(0, len(gaps)),
+        [],
+        intervals.empty(),
+    )
     for state, union in host.states(thread) if thread is not None else ():
         covered = before
-        if union is not known:  # a state that the thread was never in adds nothing to the union before
-            until, since = (intervals.covered_before(union, gaps[edge]) for edge in ("launch_from", "start_ns"))
+        if (
+            union is not known
+        ):  # a state that the thread was never in adds nothing to the union before
+            until, since = (
+                intervals.covered_before(union, gaps[edge]) for edge in ("launch_from", "start_ns")
+            )
             covered, known = until - since, union
         columns.append((covered - before).alias(state))
         before = covered
@@ -67,9 +90,15 @@ def _states_before_launch(gaps: pl.DataFrame, thread: int | None, host: HostWork
     return gaps.with_columns(*columns, *missing, (total - before).alias("python"))
 
 
-def _after_launch_cause(waiting: pl.DataFrame, activities: pl.DataFrame, host: HostWork) -> pl.Series:
+def _after_launch_cause(
+    waiting: pl.DataFrame, activities: pl.DataFrame, host: HostWork
+) -> pl.Series:
     """What an activity waits for once it is launched: its graph, another stream's event, or just the queue."""
-    first_of_launch = activities.filter(pl.col("launch").is_not_null()).group_by("launch").agg(first=pl.col("row").min())
+    first_of_launch = (
+        activities.filter(pl.col("launch").is_not_null())
+        .group_by("launch")
+        .agg(first=pl.col("row").min())
+    )
     dependent = _waits_for_stream(activities, host)
     return (
         waiting.sort("start_ns")
@@ -87,13 +116,25 @@ def _after_launch_cause(waiting: pl.DataFrame, activities: pl.DataFrame, host: H
 
 def _waits_for_stream(activities: pl.DataFrame, host: HostWork) -> pl.Series:
     """Activities with a stream wait on their stream between the previous launch to it and their own."""
-    waits = host.trace.syncs.filter(pl.col("wait_on_stream").is_not_null() & (pl.col("stream") >= 0))
+    waits = host.trace.syncs.filter(
+        pl.col("wait_on_stream").is_not_null() & (pl.col("stream") >= 0)
+    )
     empty = pl.Series("row", [], dtype=pl.UInt32)
-    if waits.is_empty() or "device" not in activities.columns:  # operators of the host wait for no stream
+    if (
+        waits.is_empty() or "device" not in activities.columns
+    ):  # operators of the host wait for no stream
         return empty
-    calls = host.trace.host.filter(pl.col("correlation").is_not_null()).select("correlation", asked_ns="start_ns")
-    asked = waits.join(calls, on="correlation", how="inner").select("device", "stream", "asked_ns").sort("asked_ns")
-    launches = activities.filter(pl.col("launch").is_not_null()).select("row", "device", "stream", "launch_start_ns")
+    calls = host.trace.host.filter(pl.col("correlation").is_not_null()).select(
+        "correlation", asked_ns="start_ns"
+    )
+    asked = (
+        waits.join(calls, on="correlation", how="inner")
+        .select("device", "stream", "asked_ns")
+        .sort("asked_ns")
+    )
+    launches = activities.filter(pl.col("launch").is_not_null()).select(
+        "row", "device", "stream", "launch_start_ns"
+    )
     following = asked.join_asof(
         launches.sort("launch_start_ns"),
         left_on="asked_ns",

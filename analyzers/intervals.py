@@ -24,13 +24,20 @@ def merge(intervals: pl.DataFrame) -> pl.DataFrame:
     A new piece begins where an interval starts after everything before it has ended: the running maximum of the ends,
     not the previous end, because long intervals contain short ones.
     """
-    ordered = intervals.lazy().select("start_ns", "end_ns").filter(pl.col("end_ns") > pl.col("start_ns")).collect()
+    ordered = (
+        intervals.lazy()
+        .select("start_ns", "end_ns")
+        .filter(pl.col("end_ns") > pl.col("start_ns"))
+        .collect()
+    )
     if not ordered["start_ns"].is_sorted():
         ordered = ordered.sort("start_ns")
     reached = ordered["end_ns"].cum_max()
     begins = (ordered["start_ns"] > reached.shift(1)).fill_null(value=True)
     ends = begins.shift(-1, fill_value=True)
-    return pl.DataFrame({"start_ns": ordered["start_ns"].filter(begins), "end_ns": reached.filter(ends)})
+    return pl.DataFrame(
+        {"start_ns": ordered["start_ns"].filter(begins), "end_ns": reached.filter(ends)}
+    )
 
 
 def length(union: pl.DataFrame) -> int:
@@ -47,7 +54,9 @@ def subtract(union: pl.DataFrame, remove: pl.DataFrame) -> pl.DataFrame:
     """The parts of `union` that are not in `remove`; both are unions."""
     if union.is_empty():
         return empty()
-    outer = pl.DataFrame({"start_ns": [union["start_ns"].min()], "end_ns": [union["end_ns"].max()]}, schema=SCHEMA)
+    outer = pl.DataFrame(
+        {"start_ns": [union["start_ns"].min()], "end_ns": [union["end_ns"].max()]}, schema=SCHEMA
+    )
     return intersect(union, gaps(remove, outer))
 
 
@@ -67,11 +76,23 @@ def intersect(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
         return empty()
     edges = pl.concat(
         [
-            pl.concat([u["start_ns"].to_frame("at").with_columns(step=pl.lit(1, pl.Int8)) for u in (left, right)]),
-            pl.concat([u["end_ns"].to_frame("at").with_columns(step=pl.lit(-1, pl.Int8)) for u in (left, right)]),
+            pl.concat(
+                [
+                    u["start_ns"].to_frame("at").with_columns(step=pl.lit(1, pl.Int8))
+                    for u in (left, right)
+                ]
+            ),
+            pl.concat(
+                [
+                    u["end_ns"].to_frame("at").with_columns(step=pl.lit(-1, pl.Int8))
+                    for u in (left, right)
+                ]
+            ),
         ]
     ).sort("at", "step")
-    open_after = edges.with_columns(depth=pl.col("step").cast(pl.Int32).cum_sum(), until=pl.col("at").shift(-1))
+    open_after = edges.with_columns(
+        depth=pl.col("step").cast(pl.Int32).cum_sum(), until=pl.col("at").shift(-1)
+    )
     both = open_after.filter((pl.col("depth") == 2) & (pl.col("until") > pl.col("at")))
     return both.select(start_ns="at", end_ns="until")
 

@@ -17,7 +17,9 @@ from mmprof.analyzers import nesting
 from mmprof.analyzers.hostwork import MODULE_PREFIX, HostWork
 
 _SOURCE: Final = re.compile(r"^(?P<file>.+\.py)\((?P<line>\d+)\): (?P<function>.+)$")
-_LIBRARY: Final = re.compile(r"(^|/)(torch|site-packages/torch|importlib|threading\.py|contextlib\.py|runpy\.py)(/|$)")
+_LIBRARY: Final = re.compile(
+    r"(^|/)(torch|site-packages/torch|importlib|threading\.py|contextlib\.py|runpy\.py)(/|$)"
+)
 _DEPTH_LIMIT: Final = 256
 
 
@@ -50,7 +52,9 @@ def lineage(work: HostWork, rows: pl.Series) -> Lineage:
     """
     host = work.trace.host
     start = work.named.gather(rows).fill_null(value=False)
-    current = pl.select(pl.when(start).then(rows).otherwise(work.above_named.gather(rows))).to_series()
+    current = pl.select(
+        pl.when(start).then(rows).otherwise(work.above_named.gather(rows))
+    ).to_series()
     code = pl.Series([0], dtype=pl.UInt32).new_from_index(0, len(rows))
     paths: dict[int, Path] = {0: Path()}
     for _ in range(_DEPTH_LIMIT):
@@ -64,12 +68,18 @@ def lineage(work: HostWork, rows: pl.Series) -> Lineage:
 def _extend(
     host: pl.DataFrame, code: pl.Series, paths: dict[int, Path], current: pl.Series
 ) -> tuple[pl.Series, dict[int, Path]]:
-    steps = pl.DataFrame({"code": code, "kind": host["kind"].gather(current), "name": host["name"].gather(current)})
+    steps = pl.DataFrame(
+        {"code": code, "kind": host["kind"].gather(current), "name": host["name"].gather(current)}
+    )
     distinct = steps.unique(maintain_order=True).with_row_index("next")
-    numbered = steps.join(distinct, on=["code", "kind", "name"], how="left", nulls_equal=True, maintain_order="left")
+    numbered = steps.join(
+        distinct, on=["code", "kind", "name"], how="left", nulls_equal=True, maintain_order="left"
+    )
     longer = {
         number: _append(paths[before], kind, name)
-        for number, before, kind, name in distinct.select("next", "code", "kind", "name").iter_rows()
+        for number, before, kind, name in distinct.select(
+            "next", "code", "kind", "name"
+        ).iter_rows()
     }
     return numbered["next"], longer
 
@@ -80,7 +90,9 @@ def _append(path: Path, kind: str | None, name: str | None) -> Path:
     if kind == "operator":
         return Path((*path.operators, name), path.modules, path.annotations)
     if name.startswith(MODULE_PREFIX):
-        return Path(path.operators, (*path.modules, name.removeprefix(MODULE_PREFIX)), path.annotations)
+        return Path(
+            path.operators, (*path.modules, name.removeprefix(MODULE_PREFIX)), path.annotations
+        )
     return Path(path.operators, path.modules, (*path.annotations, name))
 
 
@@ -91,7 +103,10 @@ def source_lines(host: pl.DataFrame, rows: pl.Series) -> list[str]:
     own = [n for n, where in distinct.items() if where]
     accepted = host["kind"].eq("python") & host["name"].cast(pl.String).is_in(own)
     found = nesting.climb(host["parent"], rows, accepted)
-    return [distinct.get(str(n), "") if n is not None else "" for n in host["name"].gather(found).to_list()]
+    return [
+        distinct.get(str(n), "") if n is not None else ""
+        for n in host["name"].gather(found).to_list()
+    ]
 
 
 def _source(name: str) -> str:

@@ -34,10 +34,15 @@ def nest(host: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     """
     ordered = (
         host.with_columns(
-            order=pl.col("kind").cast(pl.String).replace_strict(_OUTER_FIRST, default=2, return_dtype=pl.Int8),
+            order=pl.col("kind")
+            .cast(pl.String)
+            .replace_strict(_OUTER_FIRST, default=2, return_dtype=pl.Int8),
             end_ns=pl.col("start_ns") + pl.col("dur_ns"),
         )
-        .sort(["thread", "start_ns", "end_ns", "order", "event"], descending=[False, False, True, False, False])
+        .sort(
+            ["thread", "start_ns", "end_ns", "order", "event"],
+            descending=[False, False, True, False, False],
+        )
         .drop("order")
         .with_row_index("row")
     )
@@ -66,7 +71,9 @@ def _parents_by_depth(ordered: pl.DataFrame, until: pl.Series) -> pl.Series:
     last event before it with a depth one less.
     """
     start, end = _one_axis(ordered["thread"].cast(pl.Int64), ordered["start_ns"], until)
-    depth = pl.int_range(len(ordered), dtype=pl.Int64, eager=True) - end.sort().search_sorted(start, side="right")
+    depth = pl.int_range(len(ordered), dtype=pl.Int64, eager=True) - end.sort().search_sorted(
+        start, side="right"
+    )
     return _last_one_level_up(depth)
 
 
@@ -123,7 +130,9 @@ def _settle(around: list[_Open], start: int, until: int, closes: dict[int, int] 
     return until
 
 
-def _cut_outermost(ordered: pl.DataFrame, until: pl.Series, parent: pl.Series, crossing: pl.Series) -> pl.Series:
+def _cut_outermost(
+    ordered: pl.DataFrame, until: pl.Series, parent: pl.Series, crossing: pl.Series
+) -> pl.Series:
     """When events close after the outermost of the crossings are settled.
 
     A crossing gives wrong depths to events that start while it lasts, so these are left to the next round: what starts
@@ -163,7 +172,9 @@ def _nest_by_stack(ordered: pl.DataFrame, until: pl.Series) -> tuple[pl.Series, 
             closes[row] = closed
         parents.append(around[-1].row if around else None)
         around.append(_Open(row, start, closed, is_python))
-    return until.clone().scatter(list(closes), list(closes.values())), pl.Series(parents, dtype=pl.UInt32)
+    return until.clone().scatter(list(closes), list(closes.values())), pl.Series(
+        parents, dtype=pl.UInt32
+    )
 
 
 def _roles(ordered: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
@@ -202,4 +213,6 @@ def above(parent: pl.Series, accepted: pl.Series) -> pl.Series:
         pending = (~accepted.gather(reached)).fill_null(value=False)
         if not pending.any():
             return reached
-        reached = pl.select(pl.when(pending).then(reached.gather(reached)).otherwise(reached)).to_series()
+        reached = pl.select(
+            pl.when(pending).then(reached.gather(reached)).otherwise(reached)
+        ).to_series()

@@ -105,4 +105,6 @@ class Trace:
         """The driver's description of a device, as far as the trace has it."""
         entries = self.metadata.get("deviceProperties")
         listed = [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
-        return next((e for e in listed if e.get("id") == device), listed[0] if len(listed) == 1 else {})
+        return next(
+            (e for e in listed if e.get("id") == device), listed[0] if len(listed) == 1 else {}
+        )

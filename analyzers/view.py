@@ -61,7 +61,11 @@ class View:
         linked = self.all_activities.filter(~pl.col("carry_in"))
         if self.spans is None:
             return linked.with_columns(span=pl.lit(0, pl.Int64))
-        at = linked["launch_start_ns"].fill_null(linked["start_ns"]) if linked.height else linked["start_ns"]
+        at = (
+            linked["launch_start_ns"].fill_null(linked["start_ns"])
+            if linked.height
+            else linked["start_ns"]
+        )
         spans = self.spans.sort("start_ns")
         span = spans["start_ns"].search_sorted(at, side="right").cast(pl.Int64) - 1
         inside = (span >= 0) & (at < spans["end_ns"].gather(span.clip(0)))
@@ -95,7 +99,8 @@ class View:
         """
         classified = attribution.classified(self.selected, self.lineage, self.trace.calls)
         return classified.with_columns(
-            busy.own(classified, CLASSES).alias("own_ns"), dur_ns=pl.col("end_ns") - pl.col("start_ns")
+            busy.own(classified, CLASSES).alias("own_ns"),
+            dur_ns=pl.col("end_ns") - pl.col("start_ns"),
         )
 
     @cached_property

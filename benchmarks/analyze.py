@@ -55,7 +55,11 @@ def against_gzip(big: str, runs: int) -> dict[str, object]:
 def against_hta(big: str, python: str, runs: int) -> dict[str, object]:
     """Time against HTA's load and its five standard analyses."""
     result = compare([python, "-c", HTA, big], mmprof("analyze", big), runs=runs, warmup=0)
-    return {"hta_s": median_wall_s(result.a), "analyze_s": median_wall_s(result.b), "ratio_min_median_max": result.ratio()}
+    return {
+        "hta_s": median_wall_s(result.a),
+        "analyze_s": median_wall_s(result.b),
+        "ratio_min_median_max": result.ratio(),
+    }
 
 
 def growth(big: str, eighth: str, runs: int) -> dict[str, object]:
@@ -67,7 +71,10 @@ def growth(big: str, eighth: str, runs: int) -> dict[str, object]:
 def latency(small: str | None, runs: int) -> dict[str, object]:
     """Milliseconds of `--help` and of a small trace, against starting Python."""
     help_ = compare(mmprof("--help"), [sys.executable, "-c", "pass"], runs=4 * runs)
-    found: dict[str, object] = {"help_ms": 1e3 * median_wall_s(help_.a), "python_ms": 1e3 * median_wall_s(help_.b)}
+    found: dict[str, object] = {
+        "help_ms": 1e3 * median_wall_s(help_.a),
+        "python_ms": 1e3 * median_wall_s(help_.b),
+    }
     if small:
         one = compare(mmprof("analyze", small), [sys.executable, "-c", "pass"], runs=2 * runs)
         found["small_analyze_s"] = median_wall_s(one.a)
@@ -76,14 +83,19 @@ def latency(small: str | None, runs: int) -> dict[str, object]:
 
 def main() -> None:
     """Measure what was asked for and print it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("big")
     parser.add_argument("--eighth")
     parser.add_argument("--small")
     parser.add_argument("--hta", metavar="PYTHON")
     parser.add_argument("--runs", type=int, default=5)
     asked = parser.parse_args()
-    found = {"against_gzip": against_gzip(asked.big, asked.runs), "latency": latency(asked.small, asked.runs)}
+    found = {
+        "against_gzip": against_gzip(asked.big, asked.runs),
+        "latency": latency(asked.small, asked.runs),
+    }
     if asked.eighth:
         found["growth"] = growth(asked.big, asked.eighth, asked.runs)
     if asked.hta:

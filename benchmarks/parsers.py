@@ -135,7 +135,10 @@ def main(path: str, names: list[str]) -> None:
         if importlib.util.find_spec(CANDIDATES[name][1]) is None:
             print(f"{name:10} not installed")
             continue
-        best = min((run([sys.executable, __file__, "--one", name, path]) for _ in range(3)), key=lambda r: r.wall_s)
+        best = min(
+            (run([sys.executable, __file__, "--one", name, path]) for _ in range(3)),
+            key=lambda r: r.wall_s,
+        )
         print(f"{name:10} {best.wall_s:8.2f} s {best.peak_bytes / 1e6:8.0f} MB")
 
 

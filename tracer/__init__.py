@@ -1,1 +1,1 @@
-""""""
+"""Running a workload under torch.profiler: to come; analysis needs none of it."""

@@ -71,7 +71,12 @@ class Bounds(Struct, frozen=True):
     roofline: Roofline
 
 
-@analysis("device", Table("bounds", "Busy time by bound", "bound", ("time_ns", "flops", "bytes", "count"), by="bound"))
+@analysis(
+    "device",
+    Table(
+        "bounds", "Busy time by bound", "bound", ("time_ns", "flops", "bytes", "count"), by="bound"
+    ),
+)
 def bounds(view: View) -> Bounds:
     """Compare the time of each operator with the least time that its FLOPs and bytes need."""
     costed = view.costs.with_columns(view.activities["own_ns"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import polars as pl
-from msgspec import Struct, field
+from msgspec import Struct
 
 from mmprof.analyzers.registry import Table, analysis
 
@@ -61,10 +61,14 @@ def classes(view: View) -> Classes:
     """Sum the owned time of activities by class and by evidence."""
     return Classes(
         classes=[ClassRow(*row) for row in _grouped(view, "class").iter_rows()],
-        class_evidence=[EvidenceRow(by, time) for by, time, _, _ in _grouped(view, "by").iter_rows()],
+        class_evidence=[
+            EvidenceRow(by, time) for by, time, _, _ in _grouped(view, "by").iter_rows()
+        ],
     )
 
 
 def _grouped(view: View, key: str) -> pl.DataFrame:
-    sums = view.activities.group_by(key).agg(pl.col("own_ns").sum(), pl.col("dur_ns").sum(), count=pl.len().cast(pl.Int64))
+    sums = view.activities.group_by(key).agg(
+        pl.col("own_ns").sum(), pl.col("dur_ns").sum(), count=pl.len().cast(pl.Int64)
+    )
     return sums.sort("own_ns", "dur_ns", key, descending=[True, True, False])

@@ -74,15 +74,29 @@ class IdleCauses(Struct, frozen=True):
 
 @analysis(
     "device",
-    Table("idle_causes", "Idle time by cause", "cause", ("time_ns", "gaps", "longest_ns"), by="cause"),
-    Table("largest_gaps", "Largest idle gaps", "cause", ("dur_ns", "start_ns", "operator", "module", "source"), by="gap"),
+    Table(
+        "idle_causes", "Idle time by cause", "cause", ("time_ns", "gaps", "longest_ns"), by="cause"
+    ),
+    Table(
+        "largest_gaps",
+        "Largest idle gaps",
+        "cause",
+        ("dur_ns", "start_ns", "operator", "module", "source"),
+        by="gap",
+    ),
 )
 def idle_causes(view: View) -> IdleCauses:
     """Sum the parts of all gaps by cause, and describe the longest gaps."""
     gaps = view.gaps
-    totals = gaps.select(CAUSES).unpivot(variable_name="cause", value_name="part_ns").filter(pl.col("part_ns") > 0)
+    totals = (
+        gaps.select(CAUSES)
+        .unpivot(variable_name="cause", value_name="part_ns")
+        .filter(pl.col("part_ns") > 0)
+    )
     rows = totals.group_by("cause").agg(
-        time_ns=pl.col("part_ns").sum(), gaps=pl.len().cast(pl.Int64), longest_ns=pl.col("part_ns").max()
+        time_ns=pl.col("part_ns").sum(),
+        gaps=pl.len().cast(pl.Int64),
+        longest_ns=pl.col("part_ns").max(),
     )
     present = rows.sort("time_ns", "cause", descending=[True, False])
     return IdleCauses([CauseRow(*row) for row in present.iter_rows()], _largest(view))
@@ -90,7 +104,11 @@ def idle_causes(view: View) -> IdleCauses:
 
 def _largest(view: View) -> list[GapRow]:
     length = pl.col("end_ns") - pl.col("start_ns")
-    top = view.gaps.with_columns(dur_ns=length).sort("dur_ns", "start_ns", descending=[True, False]).head(LARGEST_GAPS)
+    top = (
+        view.gaps.with_columns(dur_ns=length)
+        .sort("dur_ns", "start_ns", descending=[True, False])
+        .head(LARGEST_GAPS)
+    )
     ended = top.join(
         view.selected.select("row", "event", "name", "operator_name", launch_row="launch"),
         on="row",

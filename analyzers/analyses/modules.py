@@ -9,7 +9,8 @@ import polars as pl
 from msgspec import Struct
 
 from mmprof.analyzers import nesting
-from mmprof.analyzers.lineage import MODULE_PREFIX, Path, lineage
+from mmprof.analyzers.hostwork import MODULE_PREFIX
+from mmprof.analyzers.lineage import Path, lineage
 from mmprof.analyzers.load import categories as c
 from mmprof.analyzers.registry import Table, analysis
 

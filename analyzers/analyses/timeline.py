@@ -82,7 +82,9 @@ def timeline(view: View) -> Timeline:
         tail_ns=tail_ns,
         streams=selected["stream"].n_unique(),
         carry_in=_carry_in(view.all_activities),
-        activities=_by_kind(selected, ("operator",) if view.is_host else ("kernel", "memcpy", "memset")),
+        activities=_by_kind(
+            selected, ("operator",) if view.is_host else ("kernel", "memcpy", "memset")
+        ),
     )
 
 

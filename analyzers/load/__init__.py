@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from mmprof.analyzers.trace import Trace
 
 
-def load(name: str | Path, *, processes: int | None = None, ahead: ReadAhead | None = None) -> Trace:
+def load(
+    name: str | Path, *, processes: int | None = None, ahead: ReadAhead | None = None
+) -> Trace:
     """Load one trace.
 
     Args:
@@ -42,7 +44,11 @@ def load(name: str | Path, *, processes: int | None = None, ahead: ReadAhead | N
 
 
 def _no_events(raw: RawTrace, trace: Trace) -> MmprofError:
-    name, unreadable, untimed = raw.source.name, raw.counts.get(UNREADABLE, 0), raw.counts.get("MM-N011", 0)
+    name, unreadable, untimed = (
+        raw.source.name,
+        raw.counts.get(UNREADABLE, 0),
+        raw.counts.get("MM-N011", 0),
+    )
     if raw.source.cut and not raw.events:
         return no_trace(raw.source, b"")
     if raw.is_array and not raw.valid and raw.events == unreadable:
@@ -50,9 +56,15 @@ def _no_events(raw: RawTrace, trace: Trace) -> MmprofError:
     if raw.is_array and raw.events == unreadable > 0:
         return no_events_list(name, [])
     if raw.events == unreadable + untimed > 0:
-        return no_readable_event(name, f"{unreadable:,} entries that are no events, {untimed:,} events without a time")
+        return no_readable_event(
+            name, f"{unreadable:,} entries that are no events, {untimed:,} events without a time"
+        )
     counted = {**trace.kept_out, "other": len(trace.other), "memory": len(trace.memory)}
-    found = ", ".join(f"{n:,} {what}" for what, n in counted.items() if n) or raw.incomplete or "an empty list"
+    found = (
+        ", ".join(f"{n:,} {what}" for what, n in counted.items() if n)
+        or raw.incomplete
+        or "an empty list"
+    )
     return MmprofError(
         "MM-E005",
         f"{name} is a trace without host or device events",

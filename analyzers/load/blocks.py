@@ -152,13 +152,17 @@ class Decoder:
         if flows:
             block.kept_out["flow"] = flows
         for category, positions in by_category.items():
-            repaired.update(self._add(block, _FAMILY_OF_KIND[c.kind_of(category)], positions, events))
+            repaired.update(
+                self._add(block, _FAMILY_OF_KIND[c.kind_of(category)], positions, events)
+            )
         repaired.update(self._add(block, MEMORY, _place_others(block, others, events), events))
         if analyzed := repaired - self._left_out:
             count_note(block, "MM-N014", len(analyzed))
         return block
 
-    def _add(self, block: Block, family: str, positions: list[int], events: Sequence[r.Entry]) -> list[int]:
+    def _add(
+        self, block: Block, family: str, positions: list[int], events: Sequence[r.Entry]
+    ) -> list[int]:
         """Add events to the columns of their family; the positions of those whose arguments had to be repaired."""
         rows: list[Timed] = [events[p] for p in positions]  # type: ignore[misc]
         positions, rows, starts, durs = self._times(block, positions, rows)
@@ -196,7 +200,12 @@ class Decoder:
     def _irregular_times(
         self, block: Block, positions: list[int], rows: list[Timed]
     ) -> tuple[list[int], list[Timed], array[int], array[int]]:
-        kept: tuple[list[int], list[Timed], array[int], array[int]] = ([], [], array("q"), array("q"))
+        kept: tuple[list[int], list[Timed], array[int], array[int]] = (
+            [],
+            [],
+            array("q"),
+            array("q"),
+        )
         for position, event in zip(positions, rows, strict=True):
             start = parse_one(bytes(event.ts), unpadded=self.unpadded)
             if start is None or abs(start) >= MAX_NS:
@@ -244,7 +253,9 @@ class Decoder:
         columns.ints["bytes"] = _whole([a.bytes for a in args])
         columns.ints["graph_node"] = _whole([a.graph_node for a in args])
         columns.ints["occupancy_percent"] = _whole([a.occupancy for a in args])
-        columns.codes["shape"] = _encode(self._shapes, [(_text(a.grid), _text(a.block)) for a in args])
+        columns.codes["shape"] = _encode(
+            self._shapes, [(_text(a.grid), _text(a.block)) for a in args]
+        )
         columns.codes["collective"] = _encode(self._collectives, map(_collective_of, args))
         return repaired
 
@@ -283,7 +294,9 @@ def _group(events: Sequence[r.Entry]) -> tuple[dict[str, list[int]], int, list[i
     if len(by_category) <= _FEW:
         # a pass for each of the few categories is cheaper than a look-up for each of the many events
         for wanted, found in by_category.items():
-            found += [p for p, category in zip(complete, categories, strict=True) if category == wanted]
+            found += [
+                p for p, category in zip(complete, categories, strict=True) if category == wanted
+            ]
     else:
         for position, category in zip(complete, categories, strict=True):
             by_category[category].append(position)
@@ -318,7 +331,9 @@ def _within(values: array[int], above: int, below: int) -> bool:
     return above < min(values) and max(values) < below
 
 
-def _decode_args(decoder: msgspec.json.Decoder[list[T]], raw: list[Raw]) -> tuple[list[T], list[int]]:
+def _decode_args(
+    decoder: msgspec.json.Decoder[list[T]], raw: list[Raw]
+) -> tuple[list[T], list[int]]:
     """The arguments of the events, and which of them have a field of a wrong type, which is ignored."""
     present = [_EMPTY if a is r.ABSENT else a for a in raw]
     try:

@@ -22,7 +22,11 @@ def check(trace: Trace) -> list[Note]:
         return [note("MM-N004"), *_counted("MM-N009", _repeated_launches(trace.host))]
     return [
         *_carry_in(trace.activities),
-        *([note("MM-N003")] if trace.activities["launch"].null_count() == len(trace.activities) else []),
+        *(
+            [note("MM-N003")]
+            if trace.activities["launch"].null_count() == len(trace.activities)
+            else []
+        ),
         *_counted("MM-N006", _overlaps_on_a_stream(trace.activities)),
         *_counted("MM-N007", _before_their_launch(trace.activities, trace.host)),
         *_counted("MM-N009", _repeated_launches(trace.host)),
@@ -55,7 +59,9 @@ def _before_their_launch(activities: pl.DataFrame, host: pl.DataFrame) -> int:
 
 
 def _repeated_launches(host: pl.DataFrame) -> int:
-    ids = host.filter(pl.col("kind").is_in(c.LAUNCH_KINDS) & (pl.col("correlation") > 0))["correlation"]
+    ids = host.filter(pl.col("kind").is_in(c.LAUNCH_KINDS) & (pl.col("correlation") > 0))[
+        "correlation"
+    ]
     return len(ids) - ids.n_unique()
 
 

@@ -124,7 +124,11 @@ def array_end(text: bytes) -> tuple[bytes, bytes] | None:
     closing = whole.rindex(b"]", 0, end)
     tail = whole[closing + 1 :]
     # a wrong cut can leave the end of a list inside an event at the start of the text: events follow then
-    return (whole[1:closing], tail) if _PHASE_KEY not in tail or tail_metadata(tail) is not None else None
+    return (
+        (whole[1:closing], tail)
+        if _PHASE_KEY not in tail or tail_metadata(tail) is not None
+        else None
+    )
 
 
 def end_after_damage(text: bytes) -> tuple[bytes, bytes] | None:
@@ -147,7 +151,10 @@ def metadata_of(head: bytes, tail: bytes) -> dict[str, Any]:
     """Everything beside the events; members that are not valid JSON are left out."""
     before = _object(head.rstrip().rstrip(b",") + b"}")
     after = tail_metadata(tail)
-    return {**(_members(head) if before is None else before), **(_members(tail) if after is None else after)}
+    return {
+        **(_members(head) if before is None else before),
+        **(_members(tail) if after is None else after),
+    }
 
 
 def _members(text: bytes) -> dict[str, Any]:
@@ -183,7 +190,9 @@ def _read_head(chunks: Iterator[bytes]) -> tuple[Head, bytes]:
     searched, nested = 0, 0
     while len(text) < _HEAD_LIMIT_BYTES and nested < _KEY_TRIES:
         for match in _EVENTS_KEY.finditer(text, searched):
-            if not text.endswith(b"\\", 0, match.start()) and _at_top_level(bytes(text[: match.start()])):
+            if not text.endswith(b"\\", 0, match.start()) and _at_top_level(
+                bytes(text[: match.start()])
+            ):
                 return Head(bytes(text[: match.start()]), found=True), bytes(text[match.end() :])
             nested += 1
         searched = max(0, len(text) - _KEY_TAIL_BYTES)

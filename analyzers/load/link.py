@@ -26,10 +26,14 @@ def link(activities: pl.DataFrame, host: pl.DataFrame) -> pl.DataFrame:
         .select("correlation", launch="row")
         .unique("correlation", keep="first", maintain_order=True)
     )
-    linked = activities.join(launches, on="correlation", how="left").sort("device", "start_ns", "end_ns", "event")
+    linked = activities.join(launches, on="correlation", how="left").sort(
+        "device", "start_ns", "end_ns", "event"
+    )
     is_operator = host["kind"] == c.OPERATOR
     operator = nesting.climb(host["parent"], linked["launch"], is_operator)
     any_linked = linked["launch"].is_not_null().any()
-    return linked.drop("dur_ns", "correlation").with_row_index("row").with_columns(
-        operator=operator, carry_in=pl.col("launch").is_null() & any_linked
+    return (
+        linked.drop("dur_ns", "correlation")
+        .with_row_index("row")
+        .with_columns(operator=operator, carry_in=pl.col("launch").is_null() & any_linked)
     )

@@ -133,7 +133,9 @@ def _read_parallel(source: Source, count: int) -> RawTrace:
     with ThreadPoolExecutor(count) as pool:
         waiting = [pool.submit(_receive, source.name, index, count) for index in range(count)]
         results = [w.result() for w in waiting]
-    if any(r is None for r in results):  # a process could not be started or was killed: read without
+    if any(
+        r is None for r in results
+    ):  # a process could not be started or was killed: read without
         return _read_here(source)
     shares = [r for r in results if r is not None]
     facts = shares[0][0]
@@ -151,7 +153,9 @@ def _receive(name: str, index: int, count: int) -> tuple[Finished, list[Decoded]
     )
     try:
         # what a process says of its own failure would only repeat what reading here says next
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603  (this interpreter, our own code)
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
     except OSError:
         return None
     with process:
@@ -197,7 +201,9 @@ def no_trace(source: Source, text: bytes) -> MmprofError:
     except DAMAGE as error:
         return not_json(source.name, _start(text), why=str(error))
     if isinstance(document, dict) and "traceEvents" in document:
-        return no_readable_event(source.name, f"`traceEvents` is {_json_type(document['traceEvents'])}, not a list")
+        return no_readable_event(
+            source.name, f"`traceEvents` is {_json_type(document['traceEvents'])}, not a list"
+        )
     return no_events_list(source.name, document)
 
 
@@ -237,7 +243,13 @@ def _start(text: bytes) -> str:
 
 
 def _json_type(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        bool: "true or false",
+        type(None): "null",
+    }
     return names.get(type(value), "a number")
 
 

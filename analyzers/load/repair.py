@@ -114,7 +114,9 @@ def _read_pieces(text: bytes, found: Salvage, *, all_or_nothing: bool) -> None:
     position = 0
     while position < len(starts) and not (all_or_nothing and UNREADABLE in found.counts):
         near = ends[position : position + _JOIN_LIMIT]
-        position += _read_joined((text[starts[position] : end].strip(_BETWEEN) for end in near), found)
+        position += _read_joined(
+            (text[starts[position] : end].strip(_BETWEEN) for end in near), found
+        )
 
 
 def _read_joined(candidates: Iterable[bytes], found: Salvage) -> int:
@@ -182,7 +184,12 @@ def _instant(fields: Mapping[str, Raw]) -> r.Event:
     pid, tid = _row(fields)
     times = fields.get("ts", r.ABSENT)
     return r.Instant(
-        cat=_text(fields, "cat"), name=_text(fields, "name"), pid=pid, tid=tid, ts=times, args=_mapping(fields)
+        cat=_text(fields, "cat"),
+        name=_text(fields, "name"),
+        pid=pid,
+        tid=tid,
+        ts=times,
+        args=_mapping(fields),
     )
 
 

@@ -57,7 +57,12 @@ class Source:
 
     def adopt(self, sha256: str, read_bytes: int, plain_bytes: int, cut: str) -> None:
         """Take over what another process learned by reading the same file."""
-        self._known_sha256, self.read_bytes, self.plain_bytes, self.cut = sha256, read_bytes, plain_bytes, cut
+        self._known_sha256, self.read_bytes, self.plain_bytes, self.cut = (
+            sha256,
+            read_bytes,
+            plain_bytes,
+            cut,
+        )
 
     def __iter__(self) -> Iterator[bytes]:
         with _open(self.name) as file:
@@ -92,7 +97,9 @@ class Source:
             import zstandard  # noqa: PLC0415  (20 ms that only a zstd file should pay)
 
             steps = _steps(raw, _ZSTD_STEP_BYTES)
-            return self._members(steps, lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError)
+            return self._members(
+                steps, lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError
+            )
         return raw
 
     def _members(
@@ -106,7 +113,9 @@ class Source:
             while rest:
                 if member.eof:
                     if not rest.startswith(starts_with):
-                        rest = b""  # padding after the last member, which gzip and zstd ignore as well
+                        rest = (
+                            b""  # padding after the last member, which gzip and zstd ignore as well
+                        )
                         continue
                     member = make()
                 try:
@@ -121,7 +130,10 @@ class Source:
             self.cut = "the compressed data ends before its end"
 
     def _refuse_bomb(self) -> None:
-        if self.plain_bytes > _BOMB_FLOOR_BYTES and self.plain_bytes > _BOMB_RATIO * self.read_bytes:
+        if (
+            self.plain_bytes > _BOMB_FLOOR_BYTES
+            and self.plain_bytes > _BOMB_RATIO * self.read_bytes
+        ):
             raise MmprofError(
                 "MM-E006",
                 f"{self.name} expands beyond any real trace; reading stopped",
@@ -165,4 +177,6 @@ def unreadable(name: str, error: OSError | ValueError) -> MmprofError:
         found = "no such file or directory"
     else:
         found = getattr(error, "strerror", None) or str(error)
-    return MmprofError("MM-E001", f"cannot read {name}", found=found, hint="check the path and its permissions")
+    return MmprofError(
+        "MM-E001", f"cannot read {name}", found=found, hint="check the path and its permissions"
+    )

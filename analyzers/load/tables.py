@@ -57,7 +57,10 @@ class _Vocabulary:
 
     def __init__(self, raw: RawTrace) -> None:
         self._values = {field: _distinct(field, raw) for field in _TABLE_OF_CODE.values()}
-        codes = {field: dict(zip(values, range(len(values)), strict=True)) for field, values in self._values.items()}
+        codes = {
+            field: dict(zip(values, range(len(values)), strict=True))
+            for field, values in self._values.items()
+        }
         self._maps = [_numbering(share.tables, codes) for share in raw.shares]
 
     def translate(self, share: int, column: str, local: pl.Series) -> pl.Series:
@@ -113,13 +116,15 @@ def build(raw: RawTrace) -> Trace:
     return trace.with_notes(*_notes(raw, cut, trace))
 
 
-def _key(field: str, value: Any) -> Any:  # noqa: ANN401  (each table has its own type)
+def _key(field: str, value: Any) -> Any:
     """What makes a value distinct, however it is written.
 
     Files of 2021 write a thread's id as text in operators and as a number elsewhere; JSON comes with blanks or without.
     """
     if field == "threads":
-        return tuple(int(v) if isinstance(v, str) and re.fullmatch(r"[1-9]\d{0,17}", v) else v for v in value)
+        return tuple(
+            int(v) if isinstance(v, str) and re.fullmatch(r"[1-9]\d{0,17}", v) else v for v in value
+        )
     if field in {"calls", "shapes"}:
         return tuple(msgspec.json.format(text, indent=-1) if text else "" for text in value)
     return tuple(value) if isinstance(value, list) else value
@@ -142,7 +147,9 @@ def _is_code(column: str, family: str) -> bool:
     return column in _COMMON or column in _CODES.get(family, ())
 
 
-def _share_frame(blocks: Sequence[b.Block], family: str, words: _Vocabulary, share: int) -> pl.DataFrame:
+def _share_frame(
+    blocks: Sequence[b.Block], family: str, words: _Vocabulary, share: int
+) -> pl.DataFrame:
     held = [(k.first_event, k.families[family]) for k in blocks if family in k.families]
     if not held:
         return pl.DataFrame()
@@ -171,7 +178,10 @@ def _with_kind(frame: pl.DataFrame) -> pl.DataFrame:
     )
     legacy = pl.col("category") == "Operator"
     return frame.with_columns(kind).with_columns(
-        pl.when(legacy & annotation).then(pl.lit(c.ANNOTATION, _KINDS)).otherwise("kind").alias("kind")
+        pl.when(legacy & annotation)
+        .then(pl.lit(c.ANNOTATION, _KINDS))
+        .otherwise("kind")
+        .alias("kind")
     )
 
 
@@ -186,7 +196,12 @@ def _placed(frame: pl.DataFrame, threads: list[Any]) -> pl.DataFrame:
     tids = pl.Series([_number(tid) for _, tid in threads], dtype=pl.Int64)
     pid = pids.gather(frame["thread"])
     return frame.with_columns(
-        pl.when(pl.col("device") >= 0).then("device").when(pid >= 0).then(pid).otherwise(_UNKNOWN_DEVICE).alias("device"),
+        pl.when(pl.col("device") >= 0)
+        .then("device")
+        .when(pid >= 0)
+        .then(pid)
+        .otherwise(_UNKNOWN_DEVICE)
+        .alias("device"),
         pl.col("stream").fill_null(tids.gather(frame["thread"])).fill_null(-1),
     )
 
@@ -203,17 +218,23 @@ def _device_frames(
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Activities (linked to their launches), synchronisation records and device annotations."""
     threads = words.values("threads")
-    placed = _with_kind(_placed(frames[b.ACTIVITY], threads)).with_columns(end_ns=pl.col("start_ns") + pl.col("dur_ns"))
+    placed = _with_kind(_placed(frames[b.ACTIVITY], threads)).with_columns(
+        end_ns=pl.col("start_ns") + pl.col("dur_ns")
+    )
     annotations = placed.filter(pl.col("kind") == c.DEVICE_ANNOTATION).select(
         "event", "name", "device", "stream", "start_ns", "end_ns"
     )
-    syncs = _placed(frames[b.SYNC], threads).with_columns(end_ns=pl.col("start_ns") + pl.col("dur_ns"))
+    syncs = _placed(frames[b.SYNC], threads).with_columns(
+        end_ns=pl.col("start_ns") + pl.col("dur_ns")
+    )
     activities = placed.filter(pl.col("kind") != c.DEVICE_ANNOTATION)
     described = _described(activities, words.values("shapes"), words.values("collectives"))
     return link(described, host), syncs.drop("category", "thread", "dur_ns"), annotations
 
 
-def _described(activities: pl.DataFrame, shapes: list[b.Shape], collectives: list[b.Collective]) -> pl.DataFrame:
+def _described(
+    activities: pl.DataFrame, shapes: list[b.Shape], collectives: list[b.Collective]
+) -> pl.DataFrame:
     """Launch shape and collective in place of their codes."""
     grids = pl.DataFrame(shapes, schema={"grid": pl.String, "block": pl.String}, orient="row")
     groups = pl.DataFrame(collectives, schema=_COLLECTIVE, orient="row")
@@ -227,9 +248,16 @@ def _other(frame: pl.DataFrame) -> pl.DataFrame:
     return ended.drop("dur_ns")
 
 
-def _threads(threads: list[b.Thread], labels: list[tuple[str, int | str, int | str, str]]) -> pl.DataFrame:
-    names = {(str(pid), str(tid)): label for what, pid, tid, label in labels if what == "thread_name"}
-    rows = [(code, str(pid), str(tid), names.get((str(pid), str(tid)), "")) for code, (pid, tid) in enumerate(threads)]
+def _threads(
+    threads: list[b.Thread], labels: list[tuple[str, int | str, int | str, str]]
+) -> pl.DataFrame:
+    names = {
+        (str(pid), str(tid)): label for what, pid, tid, label in labels if what == "thread_name"
+    }
+    rows = [
+        (code, str(pid), str(tid), names.get((str(pid), str(tid)), ""))
+        for code, (pid, tid) in enumerate(threads)
+    ]
     schema = {"thread": pl.UInt32, "pid": pl.String, "tid": pl.String, "name": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row")
 

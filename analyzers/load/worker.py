@@ -97,7 +97,11 @@ def decode_fragment(decoder: b.Decoder, fragment: Fragment) -> Decoded:
         done.blocks.append(block)
         unclear.clear()
     rest = b",".join(unclear)
-    return msgspec.structs.replace(done, after=rest) if done.blocks else msgspec.structs.replace(done, before=rest)
+    return (
+        msgspec.structs.replace(done, after=rest)
+        if done.blocks
+        else msgspec.structs.replace(done, before=rest)
+    )
 
 
 def place_of(fragment: int, *, offset: int = 0) -> int:
@@ -129,7 +133,12 @@ def _share(path: str, index: int, count: int) -> Iterator[Message]:
     except MmprofError as error:
         yield Failed(error.code, error.message, error.found, error.hint)
     yield Finished(
-        decoder.tables(), source.sha256, source.read_bytes, source.plain_bytes, source.cut, decoder.unpadded
+        decoder.tables(),
+        source.sha256,
+        source.read_bytes,
+        source.plain_bytes,
+        source.cut,
+        decoder.unpadded,
     )
 
 

@@ -62,7 +62,9 @@ def analyze(  # noqa: PLR0913  (the options of the command line)
     """Where the time of a trace went, and why."""
     from mmprof.analyzers.load.ahead import ReadAhead  # noqa: PLC0415
 
-    ahead = ReadAhead(traces[0]) if Path(traces[0]).is_file() else None  # while the analyses are imported
+    ahead = (
+        ReadAhead(traces[0]) if Path(traces[0]).is_file() else None
+    )  # while the analyses are imported
     from mmprof.analyzers.analyze import Options  # noqa: PLC0415  (heavy, as all imports of analyses are)
     from mmprof.analyzers.analyze import analyze as analyze_paths  # noqa: PLC0415
     from mmprof.analyzers.contract import analysis_document  # noqa: PLC0415

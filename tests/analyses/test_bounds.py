@@ -11,9 +11,19 @@ from mmprof.analyzers.analyses.bounds import bounds
 BF16 = ["c10::BFloat16", "c10::BFloat16"]
 
 
-def matmul(t: TraceBuilder, *, rows: int, start: int, dur_ns: int, dtype: str = "c10::BFloat16", name: str = GEMM) -> None:
+def matmul(
+    t: TraceBuilder,
+    *,
+    rows: int,
+    start: int,
+    dur_ns: int,
+    dtype: str = "c10::BFloat16",
+    name: str = GEMM,
+) -> None:
     """A product [rows, 4096] x [4096, 4096] at `start`."""
-    with t.op("aten::mm", start, start + 900, dims=[[rows, 4096], [4096, 4096]], types=[dtype, dtype]):
+    with t.op(
+        "aten::mm", start, start + 900, dims=[[rows, 4096], [4096, 4096]], types=[dtype, dtype]
+    ):
         t.launch(name, at=start + 100, call_ns=100, kernel=(start + 1_000, start + 1_000 + dur_ns))
 
 
@@ -64,7 +74,14 @@ def test_the_kernel_that_runs_without_a_model_takes_the_outer_operators(view_of)
 
 def test_tf32_is_read_from_the_kernel(view_of) -> None:
     t = TraceBuilder()
-    matmul(t, rows=4096, start=0, dur_ns=600_000, dtype="float", name="sm90_xmma_gemm_f32f32_tf32f32_f32_tn_n")
+    matmul(
+        t,
+        rows=4096,
+        start=0,
+        dur_ns=600_000,
+        dtype="float",
+        name="sm90_xmma_gemm_f32f32_tf32f32_f32_tn_n",
+    )
     result = bounds(view_of(t))
     # 2 * 4096^3 FLOPs at 494.7 TFLOP/s of TF32
     assert result.bounds[0].roofline_ns == pytest.approx(2 * 4096**3 / 494.7e12 * 1e9, rel=1e-3)

@@ -9,7 +9,9 @@ def by_class(result) -> dict[str, tuple[int, int, int]]:
     return {row.class_: (row.time_ns, row.sum_ns, row.count) for row in result.classes}
 
 
-def test_shared_time_goes_to_computation_and_what_is_left_of_communication_is_exposed(view_of) -> None:
+def test_shared_time_goes_to_computation_and_what_is_left_of_communication_is_exposed(
+    view_of,
+) -> None:
     t = TraceBuilder()
     with t.op("aten::mm", 0, 4_000):
         t.launch(GEMM, at=1_000, call_ns=1_000, kernel=(10_000, 30_000))

@@ -51,7 +51,9 @@ def rich() -> TraceBuilder:
     return t
 
 
-def load_text(folder: Path, text: str | bytes, *, name: str = "trace.json", **options: Any) -> Trace:
+def load_text(
+    folder: Path, text: str | bytes, *, name: str = "trace.json", **options: Any
+) -> Trace:
     """Write the text to a file of this name and load it."""
     path = folder / name
     path.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -72,7 +74,11 @@ def complete(category: str, name: str, ts: float, dur: float, **args: Any) -> di
 
 def counts(trace: Trace) -> dict[str, int]:
     """The number at the start of each note, by its code."""
-    return {n.code: int(n.message.split()[0].replace(",", "")) for n in trace.notes if n.message[:1].isdigit()}
+    return {
+        n.code: int(n.message.split()[0].replace(",", ""))
+        for n in trace.notes
+        if n.message[:1].isdigit()
+    }
 
 
 def codes(trace: Trace) -> list[str]:
@@ -85,7 +91,9 @@ def moved(frame: pl.DataFrame, shift_ns: int) -> pl.DataFrame:
     return frame.with_columns(frame[name] + shift_ns for name in TIMES if name in frame.columns)
 
 
-def assert_same(left: Trace, right: Trace, *, shift_ns: int = 0, without: tuple[str, ...] = ()) -> None:
+def assert_same(
+    left: Trace, right: Trace, *, shift_ns: int = 0, without: tuple[str, ...] = ()
+) -> None:
     """The tables and notes are equal, when the times of `left` are shifted."""
     for table in TABLES:
         one, other = moved(getattr(left, table), shift_ns), getattr(right, table)
@@ -97,4 +105,6 @@ def assert_same(left: Trace, right: Trace, *, shift_ns: int = 0, without: tuple[
 
 def calls(trace: Trace) -> list[tuple[Any, ...]]:
     """The arguments of operators, with JSON read: layouts differ in blanks."""
-    return [tuple(json.loads(t) if t else t for t in row) for row in trace.calls.drop("call").rows()]
+    return [
+        tuple(json.loads(t) if t else t for t in row) for row in trace.calls.drop("call").rows()
+    ]

@@ -65,7 +65,9 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
 # --- nothing, or not JSON -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [b"", gzip.compress(b""), zstandard.compress(b"")], ids=["plain", "gzip", "zstd"])
+@pytest.mark.parametrize(
+    "data", [b"", gzip.compress(b""), zstandard.compress(b"")], ids=["plain", "gzip", "zstd"]
+)
 def test_an_empty_file(tmp_path: Path, data: bytes) -> None:
     assert error_of(tmp_path, data).code == "MM-E002"
 
@@ -133,12 +135,26 @@ def test_a_trace_without_events_to_analyze(tmp_path: Path, text: str) -> None:
 
 
 def test_the_error_says_what_there_is_instead_of_events(tmp_path: Path) -> None:
-    events = [{"ph": "C", "name": "c"}, {"ph": "s"}, {"ph": "f"}, complete("Trace", "PyTorch Profiler (0)", 1, 2)]
+    events = [
+        {"ph": "C", "name": "c"},
+        {"ph": "s"},
+        {"ph": "f"},
+        complete("Trace", "PyTorch Profiler (0)", 1, 2),
+    ]
     error = error_of(tmp_path, json.dumps({"traceEvents": events}))
     assert error.found == "2 flow, 1 counter, 1 other among 4 entries"
 
 
-WRONG_FIELDS: Final = {"ph": "X", "cat": 1, "name": [], "pid": None, "tid": {}, "ts": {}, "dur": "x", "args": 3}
+WRONG_FIELDS: Final = {
+    "ph": "X",
+    "cat": 1,
+    "name": [],
+    "pid": None,
+    "tid": {},
+    "ts": {},
+    "dur": "x",
+    "args": 3,
+}
 
 
 @pytest.mark.parametrize(
@@ -159,16 +175,26 @@ WRONG_FIELDS: Final = {"ph": "X", "cat": 1, "name": [], "pid": None, "tid": {}, 
 )
 @pytest.mark.parametrize("after", ["}", ', "traceName": "t"}'])
 def test_events_of_wrong_types_throughout(tmp_path: Path, events: str, after: str) -> None:
-    assert error_of(tmp_path, f'{{"schemaVersion": 1, "traceEvents": {events}{after}').code == "MM-E008"
+    assert (
+        error_of(tmp_path, f'{{"schemaVersion": 1, "traceEvents": {events}{after}').code
+        == "MM-E008"
+    )
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, '{"traceEvents": ' + '{"a":' * 100_000])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000 + "]" * 100_000, '{"traceEvents": ' + '{"a":' * 100_000]
+)
 def test_absurdly_deep_nesting_is_refused(tmp_path: Path, text: str) -> None:
     assert error_of(tmp_path, text).code in {"MM-E003", "MM-E004"}
 
 
 def test_an_absurdly_deep_event_is_skipped(tmp_path: Path) -> None:
-    deep = '{"ph": "X", "cat": "cpu_op", "name": "deep", "ts": 1, "dur": 1, "args": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    deep = (
+        '{"ph": "X", "cat": "cpu_op", "name": "deep", "ts": 1, "dur": 1, "args": '
+        + "[" * 100_000
+        + "]" * 100_000
+        + "}"
+    )
     good = json.dumps(complete("cpu_op", "good", 5, 1))
     trace = load_text(tmp_path, f'{{"traceEvents": [{good}, {deep}, {good}]}}')
     assert trace.host["name"].to_list() == ["good", "good"]
@@ -208,7 +234,9 @@ def test_a_bomb_is_refused(
 
 
 @pytest.mark.parametrize("make", [zeros, repeated_trace])
-def test_a_bomb_of_300_mib_is_refused_by_every_process(tmp_path: Path, make: Callable[[int], bytes]) -> None:
+def test_a_bomb_of_300_mib_is_refused_by_every_process(
+    tmp_path: Path, make: Callable[[int], bytes]
+) -> None:
     assert error_of(tmp_path, make(300 * MIB), processes=2).code == "MM-E006"
 
 
@@ -235,7 +263,9 @@ def test_nothing_readable_in_damaged_compression(tmp_path: Path) -> None:
 
 
 def test_events_before_the_damage_of_the_compression_are_read(tmp_path: Path) -> None:
-    parts = [json.dumps(complete("cpu_op", f"op {os.urandom(40).hex()}", at, 1)) for at in range(20_000)]
+    parts = [
+        json.dumps(complete("cpu_op", f"op {os.urandom(40).hex()}", at, 1)) for at in range(20_000)
+    ]
     data = gzip.compress(('{"traceEvents": [' + ",".join(parts) + "]}").encode())
     middle = len(data) // 2
     damaged = data[:middle] + bytes(64) + data[middle + 64 :]

@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 RELATIVE: Final[tuple[Style, ...]] = ("metadata_after", "python_export")
 ABSOLUTE: Final[tuple[Style, ...]] = ("absolute_ns", "unpadded")
 # What the monitor does not write, and so cannot be compared.
-MONITORS_LOSS: Final = ("grid", "block", "collective", "element_type", "in_elements", "out_elements", "group_size")
+MONITORS_LOSS: Final = (
+    "grid",
+    "block",
+    "collective",
+    "element_type",
+    "in_elements",
+    "out_elements",
+    "group_size",
+)
 
 
 def in_style(folder: Path, style: Style, trace: TraceBuilder | None = None) -> Trace:
@@ -43,7 +51,9 @@ def test_relative_layouts_have_equal_tables(tmp_path: Path, style: Style) -> Non
 def test_absolute_layouts_differ_by_the_base_alone(tmp_path: Path, style: Style) -> None:
     relative, absolute = in_style(tmp_path, "kineto"), in_style(tmp_path, style)
     notes = tuple(n for n in absolute.notes if n.code != "MM-N017")
-    assert_same(relative, absolute.__class__(**vars_of(absolute) | {"notes": notes}), shift_ns=BASE_NS)
+    assert_same(
+        relative, absolute.__class__(**vars_of(absolute) | {"notes": notes}), shift_ns=BASE_NS
+    )
 
 
 def vars_of(trace: Trace) -> dict[str, object]:
@@ -57,7 +67,9 @@ def test_times_are_exact_to_the_nanosecond(tmp_path: Path) -> None:
     assert (kernels["end_ns"] - origin_ns).to_list()[:3] == [2_010, 12_000, 13_700]
 
 
-def test_times_without_leading_zeros_are_read_as_counts_of_nanoseconds_and_noted(tmp_path: Path) -> None:
+def test_times_without_leading_zeros_are_read_as_counts_of_nanoseconds_and_noted(
+    tmp_path: Path,
+) -> None:
     trace = in_style(tmp_path, "unpadded")
     assert trace.activities["start_ns"][0] == rich().origin_ns + 1_005  # written as ...001.5
     assert "MM-N017" in codes(trace)
@@ -70,7 +82,9 @@ def test_a_bare_array_has_the_same_tables_but_no_metadata(tmp_path: Path) -> Non
 
 
 def test_the_monitors_layout_keeps_all_that_it_writes(tmp_path: Path) -> None:
-    assert_same(in_style(tmp_path, "kineto"), in_style(tmp_path, "cupti_monitor"), without=MONITORS_LOSS)
+    assert_same(
+        in_style(tmp_path, "kineto"), in_style(tmp_path, "cupti_monitor"), without=MONITORS_LOSS
+    )
 
 
 def test_whole_microseconds_are_exact_to_the_microsecond(tmp_path: Path) -> None:
@@ -83,9 +97,13 @@ def test_whole_microseconds_are_exact_to_the_microsecond(tmp_path: Path) -> None
     ).sort("event")
     found = whole.activities.with_columns(dur_ns=pl.col("end_ns") - pl.col("start_ns"))
     linked = found.join(whole.host.select(launch="row", call="event"), on="launch", how="left")
-    calls = exact.activities.join(exact.host.select(launch="row", call="event"), on="launch", how="left")
-    assert found.sort("event").select("event", "start_ns", "dur_ns").equals(
-        expected.select("event", "start_ns", "dur_ns")
+    calls = exact.activities.join(
+        exact.host.select(launch="row", call="event"), on="launch", how="left"
+    )
+    assert (
+        found.sort("event")
+        .select("event", "start_ns", "dur_ns")
+        .equals(expected.select("event", "start_ns", "dur_ns"))
     )
     assert linked.sort("event")["call"].equals(calls.sort("event")["call"])
 
@@ -105,12 +123,24 @@ def test_names_and_rows_of_2021_are_understood(tmp_path: Path) -> None:
     ]  # an annotation that is not one of the profiler's own is an operator there
 
 
-@pytest.mark.parametrize("style", ["metadata_after", "python_export", "bare_array", "cupti_monitor"])
+@pytest.mark.parametrize(
+    "style", ["metadata_after", "python_export", "bare_array", "cupti_monitor"]
+)
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda p: p.__name__)
 def test_planted_traces_have_equal_activities_in_every_layout(
     tmp_path: Path, planted: Callable[[], Planted], style: Style
 ) -> None:
-    columns = ("event", "kind", "name", "device", "stream", "start_ns", "end_ns", "launch", "carry_in")
+    columns = (
+        "event",
+        "kind",
+        "name",
+        "device",
+        "stream",
+        "start_ns",
+        "end_ns",
+        "launch",
+        "carry_in",
+    )
     one, other = (in_style(tmp_path, s, planted()[0]) for s in ("kineto", style))
     assert one.activities.select(columns).equals(other.activities.select(columns))
     assert one.host.drop("call").equals(other.host.drop("call"))
@@ -149,15 +179,23 @@ def test_standard_input(tmp_path: Path, compress: Callable[[bytes], bytes]) -> N
         "print(t.facts.path, t.facts.bytes, t.activities['start_ns'].to_list())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], input=compress(plain), capture_output=True, check=True, timeout=60
+        [sys.executable, "-c", script],
+        input=compress(plain),
+        capture_output=True,
+        check=True,
+        timeout=60,
     )
     expected = load_text(tmp_path, plain).activities["start_ns"].to_list()
     assert done.stdout.decode().strip() == f"- {len(compress(plain))} {expected}"
 
 
-@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b" \r\n\t\n", b" " * 600_000], ids=["bom", "blanks", "many"])
+@pytest.mark.parametrize(
+    "before", [b"\xef\xbb\xbf", b" \r\n\t\n", b" " * 600_000], ids=["bom", "blanks", "many"]
+)
 @pytest.mark.parametrize("style", ["kineto", "bare_array"])
-def test_what_stands_before_the_document_is_skipped(tmp_path: Path, before: bytes, style: Style) -> None:
+def test_what_stands_before_the_document_is_skipped(
+    tmp_path: Path, before: bytes, style: Style
+) -> None:
     text = rich().text(style).encode()
     assert_same(load_text(tmp_path, text), load_text(tmp_path, before + text))
 
@@ -171,8 +209,12 @@ def test_facts_are_those_of_the_file(tmp_path: Path) -> None:
 
 # --- metadata -----------------------------------------------------------------------------------------------------
 
-EVENT: Final = '{"ph": "X", "cat": "cpu_op", "name": "aten::mm", "pid": 1, "tid": 1, "ts": 5, "dur": 7}'
-INFO: Final = '"distributedInfo": {"backend": "nccl", "rank": 3}, "deviceProperties": [{"id": 0}, {"id": 1}]'
+EVENT: Final = (
+    '{"ph": "X", "cat": "cpu_op", "name": "aten::mm", "pid": 1, "tid": 1, "ts": 5, "dur": 7}'
+)
+INFO: Final = (
+    '"distributedInfo": {"backend": "nccl", "rank": 3}, "deviceProperties": [{"id": 0}, {"id": 1}]'
+)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,9 @@ def built(folder: Path, trace: TraceBuilder) -> Trace:
 def launches(trace: Trace) -> list[tuple[str, str | None, str | None]]:
     """(activity, launch, operator) by event."""
     names = trace.host.select(pl.col("row"), pl.col("name").cast(pl.String))
-    linked = trace.activities.join(names, left_on="launch", right_on="row", how="left", suffix="_launch")
+    linked = trace.activities.join(
+        names, left_on="launch", right_on="row", how="left", suffix="_launch"
+    )
     linked = linked.join(names, left_on="operator", right_on="row", how="left", suffix="_operator")
     return linked.sort("event").select("name", "name_launch", "name_operator").rows()
 
@@ -172,21 +174,29 @@ def test_a_trace_of_the_host_alone(tmp_path: Path) -> None:
 def test_overlaps_on_one_stream_are_counted(tmp_path: Path) -> None:
     spans = [(0, 100, 7), (10, 20, 7), (30, 40, 7), (40, 120, 7), (120, 130, 7), (125, 126, 8)]
     events = [
-        complete("kernel", "k", start, end - start, device=0, stream=stream) for start, end, stream in spans
+        complete("kernel", "k", start, end - start, device=0, stream=stream)
+        for start, end, stream in spans
     ]
     trace = load_events(tmp_path, events)
     assert counts(trace) == {"MM-N006": 3}  # the three that start before 100
 
 
 def test_a_start_before_the_launch_is_counted_and_not_an_early_start_in_it(tmp_path: Path) -> None:
-    calls = [complete("cuda_runtime", "cudaLaunchKernel", 100, 50, correlation=n) for n in (1, 2, 3)]
+    calls = [
+        complete("cuda_runtime", "cudaLaunchKernel", 100, 50, correlation=n) for n in (1, 2, 3)
+    ]
     starts = {1: 99.999, 2: 100, 3: 120}
-    kernels = [complete("kernel", "k", ts, 0.001, correlation=n, stream=n) for n, ts in starts.items()]
+    kernels = [
+        complete("kernel", "k", ts, 0.001, correlation=n, stream=n) for n, ts in starts.items()
+    ]
     assert counts(load_events(tmp_path, calls + kernels)) == {"MM-N007": 1}
 
 
 def test_activities_at_time_zero_are_counted_where_times_are_real(tmp_path: Path) -> None:
-    lost = [complete("kernel", "k", 0.000, 0.000, stream=7), complete("kernel", "k", 0, 3, stream=8)]
+    lost = [
+        complete("kernel", "k", 0.000, 0.000, stream=7),
+        complete("kernel", "k", 0, 3, stream=8),
+    ]
     real = complete("kernel", "k", 6_520_430_064_204.583, 2, stream=7)
     assert counts(load_events(tmp_path, [*lost, real])) == {"MM-N018": 2}
     by_hand = complete("kernel", "k", 10, 3, stream=7)
@@ -195,7 +205,9 @@ def test_activities_at_time_zero_are_counted_where_times_are_real(tmp_path: Path
 
 def test_events_that_cross_are_counted(tmp_path: Path) -> None:
     spans = [(0, 100), (50, 120), (60, 130), (200, 300), (210, 220)]
-    events = [complete("cpu_op", f"op{at}", start, end - start) for at, (start, end) in enumerate(spans)]
+    events = [
+        complete("cpu_op", f"op{at}", start, end - start) for at, (start, end) in enumerate(spans)
+    ]
     trace = load_events(tmp_path, events)
     assert trace.host["end_ns"].to_list() == [100_000, 100_000, 100_000, 300_000, 220_000]
     assert counts(trace) == {"MM-N005": 2}

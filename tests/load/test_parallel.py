@@ -32,7 +32,10 @@ def trapped() -> list[dict[str, Any]]:
     """Events whose names and arguments look like the places where a trace may be cut."""
     ops = [complete("cpu_op", f"{trap}#{at}", 10 * at, 5) for at, trap in enumerate(TRAPS)]
     lists = [{"l": [{"a": 1}, {"b": [{"c": 2}, {"d": trap}]}]} for trap in TRAPS]
-    nested = [complete("cpu_op", f"nested#{at}", 200 + 10 * at, 5, **args) for at, args in enumerate(lists)]
+    nested = [
+        complete("cpu_op", f"nested#{at}", 200 + 10 * at, 5, **args)
+        for at, args in enumerate(lists)
+    ]
     return [event for pair in zip(ops, nested, strict=True) for event in pair]
 
 
@@ -60,7 +63,9 @@ def test_cuts_between_events_do_not_show(
 
 @pytest.mark.parametrize("tiny_blocks", SIZES, indirect=True)
 @pytest.mark.parametrize("separator", [",\n", ",", " , "])
-def test_cuts_inside_names_and_arguments_are_mended(tmp_path: Path, separator: str, tiny_blocks: None) -> None:
+def test_cuts_inside_names_and_arguments_are_mended(
+    tmp_path: Path, separator: str, tiny_blocks: None
+) -> None:
     texts = [json.dumps(event, ensure_ascii=False) for event in trapped()]
     trace = load_text(tmp_path, '{"traceEvents": [' + separator.join(texts) + "]}")
     assert trace.host.sort("event")["name"].to_list() == [event["name"] for event in trapped()]
@@ -68,7 +73,9 @@ def test_cuts_inside_names_and_arguments_are_mended(tmp_path: Path, separator: s
 
 
 @pytest.mark.parametrize("tiny_blocks", SIZES, indirect=True)
-def test_damage_costs_the_damaged_event_alone_wherever_it_is_cut(tmp_path: Path, tiny_blocks: None) -> None:
+def test_damage_costs_the_damaged_event_alone_wherever_it_is_cut(
+    tmp_path: Path, tiny_blocks: None
+) -> None:
     good = [json.dumps(complete("cpu_op", f"op{at}", 10 * at, 5)) for at in range(12)]
     damaged = good[:]
     damaged[3] = damaged[3].replace('"op3"', '"op"3"')  # an unescaped quote
@@ -90,8 +97,14 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     events: list[str] = []
     for at in range(STEPS):
         launch = complete("cuda_runtime", "cudaLaunchKernel", 100 * at + 5, 10, correlation=at + 1)
-        kernel = complete("kernel", f"k{at % 7}", 100 * at + 30, 40, correlation=at + 1, device=at % 2, stream=7)
-        events += [json.dumps(complete("cpu_op", f"op{at % 5}", 100 * at, 90)), json.dumps(launch), json.dumps(kernel)]
+        kernel = complete(
+            "kernel", f"k{at % 7}", 100 * at + 30, 40, correlation=at + 1, device=at % 2, stream=7
+        )
+        events += [
+            json.dumps(complete("cpu_op", f"op{at % 5}", 100 * at, 90)),
+            json.dumps(launch),
+            json.dumps(kernel),
+        ]
     inner = [{"a": n, "t": TRAPS[n % len(TRAPS)]} for n in range(200_000)]
     events.insert(9_001, json.dumps(complete("cpu_op", "huge", 7, 1, l=inner)))
     events.insert(17, json.dumps(complete("cpu_op", "long " * 200_000, 3, 1)))
@@ -111,7 +124,9 @@ def alone(large: Path) -> Any:
 
 def test_one_process_reads_all_but_the_damaged_event(alone: Any) -> None:
     whole = 3 * STEPS + 3 + len(trapped())
-    assert len(alone.host) + len(alone.activities) == whole - 1  # the event that is never closed takes the next along
+    assert (
+        len(alone.host) + len(alone.activities) == whole - 1
+    )  # the event that is never closed takes the next along
     assert {"huge", "a\\qb"} <= set(alone.host["name"].cast(str).unique())
     assert counts(alone) == {"MM-N014": 1, "MM-N015": 1}
     assert alone.notes[0].code == "MM-N001"

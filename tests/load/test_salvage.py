@@ -21,13 +21,26 @@ if TYPE_CHECKING:
     from fixtures.layouts import Style
     from mmprof.analyzers.trace import Trace
 
-STYLES: Final[tuple[Style, ...]] = ("kineto", "metadata_after", "bare_array", "python_export", "cupti_monitor")
+STYLES: Final[tuple[Style, ...]] = (
+    "kineto",
+    "metadata_after",
+    "bare_array",
+    "python_export",
+    "cupti_monitor",
+)
 NOTHING_TO_READ: Final = {"MM-E003", "MM-E005", "MM-E009"}
 
 
 def positions(trace: Trace) -> set[int]:
     """Positions in traceEvents of everything that the tables hold."""
-    tables = (trace.host, trace.activities, trace.device_annotations, trace.syncs, trace.memory, trace.other)
+    tables = (
+        trace.host,
+        trace.activities,
+        trace.device_annotations,
+        trace.syncs,
+        trace.memory,
+        trace.other,
+    )
     return {event for table in tables for event in table["event"].to_list()}
 
 
@@ -90,7 +103,10 @@ def test_a_cut_in_the_metadata_keeps_what_is_whole(tmp_path: Path) -> None:
 
 def test_the_list_may_end_with_a_comma(tmp_path: Path) -> None:
     event = json.dumps(complete("cpu_op", "op", 1, 1))
-    for text in (f"[{event},\n]", f'{{"traceEvents": [{event}, {event}, ], "distributedInfo": {{"rank": 4}}}}'):
+    for text in (
+        f"[{event},\n]",
+        f'{{"traceEvents": [{event}, {event}, ], "distributedInfo": {{"rank": 4}}}}',
+    ):
         trace = load_text(tmp_path, text)
         assert trace.host["name"].unique().to_list() == ["op"]
         assert codes(trace) == ["MM-N004"]
@@ -100,7 +116,9 @@ def test_the_list_may_end_with_a_comma(tmp_path: Path) -> None:
 def test_damage_in_the_last_event_does_not_cost_the_metadata(tmp_path: Path) -> None:
     event = json.dumps(complete("cpu_op", "op", 1, 1))
     damaged = event.replace('"op"', '"o"p"')
-    trace = load_text(tmp_path, f'{{"traceEvents": [{event}, {damaged}], "distributedInfo": {{"rank": 4}}}}')
+    trace = load_text(
+        tmp_path, f'{{"traceEvents": [{event}, {damaged}], "distributedInfo": {{"rank": 4}}}}'
+    )
     assert (trace.rank, counts(trace)) == (4, {"MM-N015": 1})
     assert "MM-N001" not in codes(trace)
 
@@ -109,7 +127,9 @@ def test_the_end_of_a_list_in_an_event_is_not_the_end_of_the_events(tmp_path: Pa
     event = json.dumps(complete("cpu_op", "op", 1, 1, parts=[{"a": 1}, {"b": 2}], after=3))
     damaged = event.replace('"op"', '"o"p"')
     for texts in ([damaged, event, event], [event, damaged, event], [event, event, damaged]):
-        trace = load_text(tmp_path, '{"traceEvents": [' + ", ".join(texts) + '], "a": [{"b": 1}], "c": 2}')
+        trace = load_text(
+            tmp_path, '{"traceEvents": [' + ", ".join(texts) + '], "a": [{"b": 1}], "c": 2}'
+        )
         assert len(trace.host) == 2
         assert trace.metadata == {"a": [{"b": 1}], "c": 2}
 
@@ -129,7 +149,9 @@ MENDED: Final = {
 
 
 @pytest.mark.parametrize(("written", "read"), MENDED.items())
-def test_names_that_are_not_valid_json_are_mended(tmp_path: Path, written: str | bytes, read: str) -> None:
+def test_names_that_are_not_valid_json_are_mended(
+    tmp_path: Path, written: str | bytes, read: str
+) -> None:
     event = json.dumps(complete("cpu_op", "NAME", 1, 1)).encode()
     raw = written if isinstance(written, bytes) else written.encode()
     trace = load_text(tmp_path, b"[" + event + b"," + event.replace(b'"NAME"', raw) + b"]")
@@ -139,12 +161,21 @@ def test_names_that_are_not_valid_json_are_mended(tmp_path: Path, written: str |
 
 
 @pytest.mark.parametrize("value", ["NaN", "nan", "-NaN", "inf", "-inf", "Infinity", "-Infinity"])
-def test_bare_words_for_numbers_are_mended_and_the_rest_of_the_event_kept(tmp_path: Path, value: str) -> None:
-    args = f'"blocks per SM": {value}, "l": [{value}, 1], "stream": 7, "device": 2, "bytes": {value}'
+def test_bare_words_for_numbers_are_mended_and_the_rest_of_the_event_kept(
+    tmp_path: Path, value: str
+) -> None:
+    args = (
+        f'"blocks per SM": {value}, "l": [{value}, 1], "stream": 7, "device": 2, "bytes": {value}'
+    )
     text = f'[{{"ph": "X", "cat": "kernel", "name": "k<inf, {value}>", "ts": 1.001, "dur": 2.5, "args": {{{args}}}}}]'
     trace = load_text(tmp_path, text)
     row = trace.activities.row(0, named=True)
-    assert (row["name"], row["stream"], row["device"], row["bytes"]) == (f"k<inf, {value}>", 7, 2, None)
+    assert (row["name"], row["stream"], row["device"], row["bytes"]) == (
+        f"k<inf, {value}>",
+        7,
+        2,
+        None,
+    )
     assert (row["start_ns"], row["end_ns"]) == (1001, 3501)
     assert counts(trace) == {"MM-N014": 1}
 
@@ -155,7 +186,11 @@ def test_empty_members_of_arguments_are_mended(tmp_path: Path) -> None:
 
 
 def test_what_is_valid_is_not_changed_by_mending() -> None:
-    for text in ('{"a": "x: inf, NaN]", "b": [1.5e3, null]}', r'["\\", "\"", "é", "\u00e9"]', '"\\\\\\" , ]"'):
+    for text in (
+        '{"a": "x: inf, NaN]", "b": [1.5e3, null]}',
+        r'["\\", "\"", "é", "\u00e9"]',
+        '"\\\\\\" , ]"',
+    ):
         assert mend(text.encode()) == text.encode()
 
 
@@ -163,7 +198,10 @@ def test_mended_events_keep_their_nanoseconds(tmp_path: Path) -> None:
     """A float64 holds 16 digits before the point to a quarter of a microsecond."""
     text = '[{"ph": "X", "cat": "cpu_op", "name": "\\q", "ts": 1711500000000001.003, "dur": 2.007}]'
     trace = load_text(tmp_path, text)
-    assert trace.host.select("start_ns", "end_ns").row(0) == (1711500000000001003, 1711500000000003010)
+    assert trace.host.select("start_ns", "end_ns").row(0) == (
+        1711500000000001003,
+        1711500000000003010,
+    )
 
 
 def test_positions_count_what_could_not_be_read(tmp_path: Path) -> None:

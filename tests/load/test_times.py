@@ -60,12 +60,16 @@ def test_one_number_in_any_form(text: str, ns: int) -> None:
     assert parse_one(text.encode()) == ns
 
 
-@pytest.mark.parametrize("text", ["", "null", "NaN", "inf", '"inf"', "[1]", "1_000", "0x10", "1.2.3", "true", "٣", '"a"'])
+@pytest.mark.parametrize(
+    "text", ["", "null", "NaN", "inf", '"inf"', "[1]", "1_000", "0x10", "1.2.3", "true", "٣", '"a"']
+)
 def test_what_is_no_number(text: str) -> None:
     assert parse_one(text.encode()) is None
 
 
-@pytest.mark.parametrize("texts", [[b"1", b""], [b"1.0005"], [b"1e3"], [b"9999999999999999.999"], [b'"5"']])
+@pytest.mark.parametrize(
+    "texts", [[b"1", b""], [b"1.0005"], [b"1e3"], [b"9999999999999999.999"], [b'"5"']]
+)
 def test_a_column_of_another_form_is_left_to_the_single_reader(texts: list[bytes]) -> None:
     assert parse_column([Raw(text) for text in texts]) is None
 
@@ -81,10 +85,19 @@ def test_a_number_of_a_million_digits_is_read_in_no_time() -> None:
     [
         (["1711500000000001.7", "1711500000000002.123"], True),
         (["1711500000000001.70", "1711500000000002.0"], True),
-        (["1711500000000001.7", "1711500000000002.05"], False),  # a leading zero: this exporter pads
+        (
+            ["1711500000000001.7", "1711500000000002.05"],
+            False,
+        ),  # a leading zero: this exporter pads
         (["1711500000000001.007", "1711500000000002.700"], False),
-        (["1711500000000001.5", "1711500000000002.25", "1711500000000003.0"], False),  # a float64 in quarters
-        (["171150000001.7", "171150000002.12"], False),  # relative times: never without leading zeros
+        (
+            ["1711500000000001.5", "1711500000000002.25", "1711500000000003.0"],
+            False,
+        ),  # a float64 in quarters
+        (
+            ["171150000001.7", "171150000002.12"],
+            False,
+        ),  # relative times: never without leading zeros
         (["1711500000000001", "1711500000000002"], False),
     ],
 )
