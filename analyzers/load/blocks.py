@@ -51,7 +51,7 @@ Thread = tuple[int | str, int | str]
 NO_CALL: Final[Call] = ("", "", "", "", "", "")
 
 T = TypeVar("T", bound=Struct)
-Timed = r.Complete | r.Instant
+Timed = r.Clean | r.Complete | r.Instant
 
 
 class Codes(dict[Any, int]):
@@ -114,13 +114,13 @@ class Decoder:
         self._left_out: set[int] = set()
         self._names, self._categories, self._threads = Codes(), Codes(), Codes()
         self._calls, self._shapes, self._collectives = Codes({NO_CALL: 0}), Codes(), Codes()
+        self._clean = msgspec.json.Decoder(list[r.CleanEvent])
         self._events = msgspec.json.Decoder(list[r.Event])
-        self._readers: dict[str, Callable[[list[Raw], Columns], list[int]]] = {
+        self._readers: dict[str, Callable[[list[r.Args], Columns], None]] = {
             OPERATOR: self._read_operators,
             LAUNCH: self._read_launches,
             ACTIVITY: self._read_activities,
             SYNC: _read_syncs,
-            MEMORY: _read_memory,
         }
 
     def tables(self) -> Tables:
@@ -141,7 +141,16 @@ class Decoder:
             msgspec.MsgspecError: The text is not valid JSON, or an event is not of the expected form.
             RecursionError: An event is nested too deep.
         """
-        return self.block(index, self._events.decode(b"[" + text + b"]"))
+        array_text = b"[" + text + b"]"
+        try:
+            events = self._clean.decode(array_text)
+        except msgspec.ValidationError:
+            return self.block(index, self._events.decode(array_text))
+        if _MEMORY_SPAN in text and any(
+            isinstance(e, r.Clean) and e.cat == _MEMORY_CATEGORY for e in events
+        ):
+            return self.block(index, self._events.decode(array_text))
+        return self.block(index, events)
 
     def block(self, index: int, events: Sequence[r.Entry], mended: Iterable[int] = ()) -> Block:
         """The block of decoded events, of which those at the positions `mended` had to be repaired."""
@@ -175,10 +184,28 @@ class Decoder:
         columns.codes["thread"] = self._encode_threads([e.pid for e in rows], [e.tid for e in rows])
         columns.ints["start_ns"] = starts.tobytes()
         columns.ints["dur_ns"] = durs.tobytes()
-        reader = self._readers.get(family)
-        repaired = reader([e.args for e in rows], columns) if reader else []
+        repaired = self._add_arguments(family, rows, columns)
         merge(block.families.setdefault(family, Columns()), columns)
         return [positions[row] for row in repaired]
+
+    def _add_arguments(self, family: str, rows: list[Timed], columns: Columns) -> list[int]:
+        """Add the columns of the arguments; the rows whose arguments had to be repaired."""
+        if family == MEMORY:
+            read, repaired = _decode_args(
+                _MEMORY_ARGS, [e.args for e in rows if not isinstance(e, r.Clean)]
+            )
+            _read_memory(read, columns)
+            return repaired
+        if (reader := self._readers.get(family)) is None:
+            return []
+        if isinstance(rows[0], r.Clean):
+            args, repaired = [e.args for e in rows if isinstance(e, r.Clean)], []
+        else:
+            args, repaired = _decode_args(
+                _ARGS, [e.args for e in rows if not isinstance(e, r.Clean)]
+            )
+        reader(args, columns)
+        return repaired
 
     def _encode_threads(self, pids: list[int | str], tids: list[int | str]) -> bytes:
         """Codes of (pid, tid): nearly always there is one pid, and a tuple per event would be made for nothing."""
@@ -233,20 +260,15 @@ class Decoder:
             return 0
         return dur
 
-    def _read_operators(self, raw: list[Raw], columns: Columns) -> list[int]:
-        args, repaired = _decode_args(_OPERATOR_ARGS, raw)
+    def _read_operators(self, args: list[r.Args], columns: Columns) -> None:
         columns.ints["sequence"] = _whole([a.sequence for a in args])
         columns.ints["forward_thread"] = _whole([a.forward_thread for a in args])
         columns.codes["call"] = _encode(self._calls, map(_call_of, args))
-        return repaired
 
-    def _read_launches(self, raw: list[Raw], columns: Columns) -> list[int]:
-        args, repaired = _decode_args(_LAUNCH_ARGS, raw)
+    def _read_launches(self, args: list[r.Args], columns: Columns) -> None:
         columns.ints["correlation"] = _whole([a.correlation for a in args])
-        return repaired
 
-    def _read_activities(self, raw: list[Raw], columns: Columns) -> list[int]:
-        args, repaired = _decode_args(_ACTIVITY_ARGS, raw)
+    def _read_activities(self, args: list[r.Args], columns: Columns) -> None:
         columns.ints["correlation"] = _whole([a.correlation for a in args])
         columns.ints["stream"] = _whole([a.stream for a in args])
         columns.ints["device"] = _whole([a.device for a in args])
@@ -257,15 +279,11 @@ class Decoder:
             self._shapes, [(_text(a.grid), _text(a.block)) for a in args]
         )
         columns.codes["collective"] = _encode(self._collectives, map(_collective_of, args))
-        return repaired
 
 
 _EMPTY: Final = Raw(b"{}")
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
-_OPERATOR_ARGS: Final = msgspec.json.Decoder(list[r.OperatorArgs])
-_LAUNCH_ARGS: Final = msgspec.json.Decoder(list[r.LaunchArgs])
-_ACTIVITY_ARGS: Final = msgspec.json.Decoder(list[r.ActivityArgs])
-_SYNC_ARGS: Final = msgspec.json.Decoder(list[r.SyncArgs])
+_ARGS: Final = msgspec.json.Decoder(list[r.Args])
 _MEMORY_ARGS: Final = msgspec.json.Decoder(list[r.MemoryArgs])
 
 
@@ -283,12 +301,16 @@ def count_note(block: Block, code: str, count: int = 1) -> None:
 
 
 _FEW: Final = 16
-_COUNTED: Final = frozenset((r.Complete, r.FlowStart, r.FlowEnd))
+_COUNTED: Final = frozenset((r.Clean, r.Complete, r.FlowStart, r.FlowEnd))
+_COMPLETE: Final = frozenset((r.Clean, r.Complete))
+# the Python exporter writes `[memory]` as complete events, whose arguments have other names
+_MEMORY_CATEGORY: Final = "cpu_instant_event"
+_MEMORY_SPAN: Final = _MEMORY_CATEGORY.encode()
 
 
 def _group(events: Sequence[r.Entry]) -> tuple[dict[str, list[int]], int, list[int]]:
     """Positions of complete events by category, the number of flows, and positions of the rest."""
-    complete = [p for p, e in enumerate(events) if type(e) is r.Complete]
+    complete = [p for p, e in enumerate(events) if type(e) in _COMPLETE]
     categories = [events[p].cat for p in complete]  # type: ignore[union-attr]
     by_category: dict[str, list[int]] = {category: [] for category in dict.fromkeys(categories)}
     if len(by_category) <= _FEW:
@@ -388,8 +410,8 @@ def _text(raw: Raw) -> str:
     return bytes(raw).decode("utf-8", "replace")
 
 
-def _call_of(args: r.OperatorArgs) -> Call:
-    if args.types is r.ABSENT and args.dims_2021 is r.ABSENT:
+def _call_of(args: r.Args) -> Call:
+    if args.dims is r.ABSENT and args.types is r.ABSENT and args.dims_2021 is r.ABSENT:
         return NO_CALL
     return (
         _text(args.dims) or _text(args.dims_2021),
@@ -401,7 +423,7 @@ def _call_of(args: r.OperatorArgs) -> Call:
     )
 
 
-def _collective_of(args: r.ActivityArgs) -> Collective:
+def _collective_of(args: r.Args) -> Collective:
     if args.collective is None:
         return ("", "", 0, 0, 0)
     sizes = (args.in_elements, args.out_elements, args.group_size)
@@ -409,22 +431,18 @@ def _collective_of(args: r.ActivityArgs) -> Collective:
     return (str(args.collective), str(args.element_type or ""), whole[0], whole[1], whole[2])
 
 
-def _read_syncs(raw: list[Raw], columns: Columns) -> list[int]:
-    args, repaired = _decode_args(_SYNC_ARGS, raw)
+def _read_syncs(args: list[r.Args], columns: Columns) -> None:
     columns.ints["correlation"] = _whole([a.correlation for a in args])
     columns.ints["stream"] = _whole([a.stream for a in args])
     columns.ints["device"] = _whole([a.device for a in args])
     columns.ints["wait_on_stream"] = _whole([a.wait_on_stream for a in args])
     columns.ints["wait_on_correlation"] = _whole([a.wait_on_correlation for a in args])
-    return repaired
 
 
-def _read_memory(raw: list[Raw], columns: Columns) -> list[int]:
-    args, repaired = _decode_args(_MEMORY_ARGS, raw)
+def _read_memory(args: list[r.MemoryArgs], columns: Columns) -> None:
     columns.ints["address"] = _whole([a.address for a in args])
     columns.ints["bytes"] = _whole([a.bytes for a in args])
     columns.ints["total_allocated"] = _whole([a.total_allocated for a in args])
     columns.ints["total_reserved"] = _whole([a.total_reserved for a in args])
     columns.ints["device_type"] = _whole([a.device_type for a in args])
     columns.ints["device"] = _whole([a.device for a in args])
-    return repaired

@@ -73,7 +73,9 @@ def split(stream: Iterable[bytes]) -> Iterator[Head | Fragment]:
                 # a single event may be larger than a block: go on where the search ended, less a separator's length
                 searched = max(searched, len(buffer) - _KEY_TAIL_BYTES)
                 break
-            yield Fragment(index, bytes(buffer[:cut]), last=False)
+            with memoryview(buffer) as view:
+                text = bytes(view[:cut])
+            yield Fragment(index, text, last=False)
             del buffer[: cut + 1]
             index, searched = index + 1, SUPER_BLOCK_BYTES
     yield Fragment(index, bytes(buffer), last=True)

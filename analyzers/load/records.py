@@ -1,7 +1,7 @@
 """The shape of trace events as msgspec decodes them.
 
-Decoding has two steps: the envelope of every event with its `args` left as text, then the `args` of the events of one
-kind together. So each kind declares just the arguments that analyses read, and everything else costs a skip.
+Nearly all events are `Clean`: decoded with their arguments in one step. Where one in a block has an argument of a type
+that no exporter writes, the block is decoded again with `args` left as text, which is then read field by field.
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ class Unread(Struct, gc=False, frozen=True):
 
 
 Event = Complete | Instant | Metadata | FlowStart | FlowEnd | FlowStep | Counter
-Entry = Event | Unread
 
 
-class OperatorArgs(Struct, gc=False, frozen=True):
-    """Arguments of an operator that decide its FLOPs, bytes and links."""
+class Args(Struct, gc=False, frozen=True):
+    """The arguments that analyses read of operators, calls, activities and synchronisation records."""
 
+    correlation: Number = None
     sequence: Number = field(default=None, name="Sequence number")
     forward_thread: Number = field(default=None, name="Fwd thread id")
     dims: Raw = field(default=ABSENT, name="Input Dims")
@@ -95,18 +95,6 @@ class OperatorArgs(Struct, gc=False, frozen=True):
     dims_2021: Raw = field(default=ABSENT, name="Input dims")
     kernel_backend: Raw = ABSENT
     kernel_kwargs: Raw = ABSENT
-
-
-class LaunchArgs(Struct, gc=False, frozen=True):
-    """Arguments of a runtime or driver call."""
-
-    correlation: Number = None
-
-
-class ActivityArgs(Struct, gc=False, frozen=True):
-    """Arguments of a kernel, copy, memset or device annotation."""
-
-    correlation: Number = None
     stream: Number = None
     device: Number = None
     bytes: Number = None
@@ -119,16 +107,11 @@ class ActivityArgs(Struct, gc=False, frozen=True):
     in_elements: Number = field(default=None, name="In msg nelems")
     out_elements: Number = field(default=None, name="Out msg nelems")
     group_size: Number = field(default=None, name="Group size")
-
-
-class SyncArgs(Struct, gc=False, frozen=True):
-    """Arguments of a synchronisation record (`cuda_sync`)."""
-
-    correlation: Number = None
-    stream: Number = None
-    device: Number = None
     wait_on_stream: Number = None
     wait_on_correlation: Number = field(default=None, name="wait_on_cuda_event_record_corr_id")
+
+
+NO_ARGS: Final = Args()
 
 
 class MemoryArgs(Struct, gc=False, frozen=True):
@@ -140,3 +123,19 @@ class MemoryArgs(Struct, gc=False, frozen=True):
     total_reserved: Number = field(default=None, name="Total Reserved")
     device_type: Number = field(default=None, name="Device Type")
     device: Number = field(default=None, name="Device Id")
+
+
+class Clean(Struct, gc=False, tag_field="ph", tag="X"):
+    """A complete event whose arguments all have the expected types: the form that nearly all events have."""
+
+    cat: str = ""
+    name: str = ""
+    pid: int | str = 0
+    tid: int | str = 0
+    ts: Raw = ABSENT
+    dur: Raw = ABSENT
+    args: Args = NO_ARGS
+
+
+CleanEvent = Clean | Instant | Metadata | FlowStart | FlowEnd | FlowStep | Counter
+Entry = Event | Clean | Unread

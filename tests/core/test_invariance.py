@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fixtures.planted import Planted
 
 Event = dict[str, Any]
-slowly = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+slowly = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 FOREIGN: list[Event] = [
     {"ph": "s", "id": 3, "cat": "ac2g", "name": "ac2g", "pid": 1, "tid": 1, "ts": 1},
