@@ -6,11 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from fixtures.builder import TraceBuilder
 from mmprof.analyzers.analyze import Options, views
 from mmprof.analyzers.load import load
 from mmprof.analyzers.view import View
+
+# a deadline would fail where the machine is busy, and says nothing about the code
+settings.register_profile("mmprof", deadline=None)
+settings.load_profile("mmprof")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "traces"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 
 import pytest
 
 from mmprof.analyzers.classes import CLASSES, Activity, classify
+from mmprof.analyzers.classes.rules import MAX_NAME_CHARS
 from mmprof.analyzers.classes.shapes import parse_shapes
 
 MEGABYTE = 1_000_000
@@ -32,11 +32,11 @@ UNITS = [
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("prefix", ["", "aten::", "triton_red_fused_", "void at::native::"])
-def test_megabyte_name_costs_less_than_a_tenth_of_a_second(prefix: str, unit: str) -> None:
+def test_only_the_beginning_of_a_megabyte_name_is_read(prefix: str, unit: str) -> None:
     name = prefix + unit * (MEGABYTE // len(unit))
-    start = time.perf_counter()
     verdict = classify(Activity(name, "kernel", (name,), (name,), (name,), dims=name))
-    assert time.perf_counter() - start < 0.1
+    start = name[:MAX_NAME_CHARS]
+    assert verdict == classify(Activity(start, "kernel", (start,), (start,), (start,), dims=name))
     assert verdict.cls in CLASSES
 
 

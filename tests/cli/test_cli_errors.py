@@ -156,7 +156,7 @@ def test_debug_after_two_dashes_is_an_argument(invoke: Invoke) -> None:
 
 
 def test_an_interrupt_is_130(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mmprof.analyzers.analyze.analyze", interrupted)
