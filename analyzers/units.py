@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-_TIMES: Final = ((1, "ns"), (10**3, "us"), (10**6, "ms"), (10**9, "s"))
+TIMES: Final = ((1, "ns"), (10**3, "us"), (10**6, "ms"), (10**9, "s"))
 _BYTES: Final = ((1, "B"), (2**10, "KiB"), (2**20, "MiB"), (2**30, "GiB"), (2**40, "TiB"))
 
 
 def format_ns(ns: float) -> str:
     """Nanoseconds as `1.23 ms`, `511 ms`, `4.00 us`, `850 ns`."""
-    return _scaled(ns, _TIMES)
+    return scaled(ns, TIMES)
 
 
 def format_bytes(count: float) -> str:
     """Bytes as `1.49 GiB`."""
-    return _scaled(count, _BYTES)
+    return scaled(count, _BYTES)
 
 
 def format_share(part: float, whole: float = 1) -> str:
@@ -31,16 +32,19 @@ def format_count(count: int, noun: str = "", plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
-def _scaled(value: float, units: tuple[tuple[int, str], ...]) -> str:
+def scaled(value: float, units: Sequence[tuple[int, str]]) -> str:
+    """A value in the largest of `units` (size and name, by size) that keeps it at or above 1."""
     size, unit = units[0]
     for larger, name in units[1:]:
         # 999.5 of a unit would be shown as 1000 of it.
         if abs(value) < larger * 0.9995:
             break
         size, unit = larger, name
-    return f"{value:,.0f} {unit}" if size == 1 else f"{_three_digits(value / size)} {unit}"
+    whole = isinstance(value, int) and size == 1
+    return f"{value:,} {unit}" if whole else f"{three_digits(value / size)} {unit}"
 
 
-def _three_digits(value: float) -> str:
+def three_digits(value: float) -> str:
+    """A number with three significant digits, more before the point where it has them."""
     decimals = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     return f"{value:,.{decimals}f}"

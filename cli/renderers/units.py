@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-_TIMES: Final = ((1, "ns"), (10**3, "us"), (10**6, "ms"), (10**9, "s"))
+from mmprof.analyzers.units import TIMES, scaled, three_digits
+
 _SI: Final = tuple((1000**i, prefix) for i, prefix in enumerate(("", "k", "M", "G", "T", "P", "E")))
 _IEC: Final = tuple(
     (1024**i, prefix) for i, prefix in enumerate(("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))
@@ -13,7 +14,7 @@ _IEC: Final = tuple(
 
 def duration(ns: float) -> str:
     """Nanoseconds as `1.08 s`, `52.6 ms`, `123 ns`."""
-    return _scaled(ns, _TIMES)
+    return scaled(ns, TIMES)
 
 
 def instant(ns: int) -> str:
@@ -38,17 +39,17 @@ def share_of(part: float, whole: float) -> str:
 
 def bytes_(count: float) -> str:
     """Bytes as `1.49 GiB`."""
-    return _scaled(count, tuple((size, f"{prefix}B") for size, prefix in _IEC))
+    return scaled(count, tuple((size, f"{prefix}B") for size, prefix in _IEC))
 
 
 def flops(count: float) -> str:
     """Floating-point operations as `14.9 GFLOP`."""
-    return _scaled(count, tuple((size, f"{prefix}FLOP") for size, prefix in _SI))
+    return scaled(count, tuple((size, f"{prefix}FLOP") for size, prefix in _SI))
 
 
 def rate(per_second: float, unit: str) -> str:
     """Something per second as `3.35 TB/s`."""
-    return _scaled(per_second, tuple((size, f"{prefix}{unit}/s") for size, prefix in _SI))
+    return scaled(per_second, tuple((size, f"{prefix}{unit}/s") for size, prefix in _SI))
 
 
 def count(number: int) -> str:
@@ -58,26 +59,9 @@ def count(number: int) -> str:
 
 def factor(times: float) -> str:
     """A speedup as `1.42x`, `12.0x`."""
-    return f"{_digits(times)}x"
+    return f"{three_digits(times)}x"
 
 
 def number(value: float) -> str:
     """Any number with three significant digits."""
-    return _digits(value) if abs(value) >= 0.01 or value == 0 else f"{value:.2e}"
-
-
-def _scaled(value: float, units: tuple[tuple[int, str], ...]) -> str:
-    size, unit = units[0]
-    for larger, name in units[1:]:
-        # 999.5 of a unit would be shown as 1000 of it.
-        if abs(value) < larger * 0.9995:
-            break
-        size, unit = larger, name
-    whole = isinstance(value, int) and size == 1
-    return f"{value:,} {unit}" if whole else f"{_digits(value / size)} {unit}"
-
-
-def _digits(value: float) -> str:
-    size = abs(value)
-    decimals = 2 if size < 9.995 else 1 if size < 99.95 else 0
-    return f"{value:,.{decimals}f}"
+    return three_digits(value) if abs(value) >= 0.01 or value == 0 else f"{value:.2e}"
