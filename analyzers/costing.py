@@ -133,10 +133,13 @@ def _operator_costs(
         r.join(known, on=_KEY, how="left", nulls_equal=True, maintain_order="left") for r in rounds
     ]
     first = costed[0]
+    # an operator around one that has a cost counts that work already
+    direct = first["model"].is_not_null()
+    counted = pl.concat([r["at"].filter(direct) for r in costed[1:]]).drop_nulls().unique()
     for outer in costed[1:]:
-        missing = pl.col("model").is_null()
+        takes = pl.col("model").is_null() & ~outer["at"].is_in(counted.implode())
         first = first.select(
-            pl.when(missing).then(outer[n]).otherwise(pl.col(n)).alias(n) for n in first.columns
+            pl.when(takes).then(outer[n]).otherwise(pl.col(n)).alias(n) for n in first.columns
         )
     return first.select(
         pl.when(pl.col("model").is_not_null()).then("at")

@@ -52,11 +52,11 @@ class HostWork:
     @cached_property
     def main_thread(self) -> int:
         """The thread with the most time in operators; annotations alone make no thread the main one."""
-        operators = self.trace.host.filter(pl.col("kind") == c.OPERATOR)
-        if operators.is_empty():
+        outermost = self.trace.host.filter(self.is_operator & self.above_operator.is_null())
+        if outermost.is_empty():
             return 0
         time = (
-            operators.group_by("thread")
+            outermost.group_by("thread")
             .agg(pl.col("dur_ns").sum())
             .sort("dur_ns", "thread", descending=[True, False])
         )
@@ -66,6 +66,11 @@ class HostWork:
     def is_operator(self) -> pl.Series:
         """Whether each host row is an operator."""
         return self.trace.host["kind"] == c.OPERATOR
+
+    @cached_property
+    def above_operator(self) -> pl.Series:
+        """For each host row the nearest operator above it."""
+        return nesting.above(self.trace.host["parent"], self.is_operator)
 
     @cached_property
     def named(self) -> pl.Series:
@@ -150,7 +155,8 @@ class HostWork:
         named = self._state_of_name.gather(host["name"].to_physical())
         call = pl.col("kind").is_in(c.LAUNCH_KINDS)
         region = pl.col("named").is_in(["compile", "dataloader"])
-        dispatch = pl.when(pl.col("named") == "sync").then("named").otherwise(pl.lit("dispatch"))
+        waiting = pl.col("row").is_in(self._waiting_operators.implode())
+        dispatch = pl.when(waiting).then(pl.lit("sync")).otherwise(pl.lit("dispatch"))
         state = (
             pl.when(call & pl.col("row").is_in(self.blocking_copies.implode()))
             .then(pl.lit("sync"))
@@ -181,7 +187,7 @@ class HostWork:
             .then(pl.lit("compile"))
             .when(name.str.contains(_LOADER_REGION))
             .then(pl.lit("dataloader"))
-            .when(name.is_in(_SYNC_OPERATORS) | name.str.contains(_BLOCKING_CALL))
+            .when(name.str.contains(_BLOCKING_CALL))
             .then(pl.lit("sync"))
             .when(name.str.contains(_ALLOCATOR_CALL))
             .then(pl.lit("allocator"))
@@ -195,6 +201,20 @@ class HostWork:
         )
         returned = self.trace.host["end_ns"].gather(copies["launch"])
         return copies.filter(returned >= copies["end_ns"])["launch"].unique()
+
+    @cached_property
+    def _waiting_operators(self) -> pl.Series:
+        """Operators such as `aten::item` with a call inside that waits; on a tensor of the host they wait for nothing."""
+        host = self.trace.host
+        named = self._state_of_name.gather(host["name"].to_physical()) == "sync"
+        waits = named | host["row"].is_in(self.blocking_copies.implode())
+        asks = self.is_operator & host["name"].is_in(_SYNC_OPERATORS)
+        above = host.filter(waits & host["kind"].is_in(c.LAUNCH_KINDS))["parent"]
+        found = [above.head(0)]
+        while len(above := nesting.climb(host["parent"], above, asks).drop_nulls().unique()):
+            found.append(above)
+            above = host["parent"].gather(above)
+        return pl.concat(found).unique()
 
     @cached_property
     def _profiler_overhead(self) -> pl.DataFrame:

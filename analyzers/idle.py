@@ -14,20 +14,38 @@ import polars as pl
 from mmprof.analyzers import intervals
 from mmprof.analyzers.hostwork import STATES, HostWork
 
-CAUSES: Final = (*STATES, "python", "launch", "dependency", "graph", "queue", "unknown")
+CAUSES: Final = (*STATES, "python", "launch", "dependency", "graph", "queue", "outside", "unknown")
+_GAP: Final = ("start_ns", "end_ns", "row")
 
 
-def causes(gaps: pl.DataFrame, activities: pl.DataFrame, host: HostWork) -> pl.DataFrame:
+def causes(
+    gaps: pl.DataFrame, activities: pl.DataFrame, outside: pl.DataFrame, host: HostWork
+) -> pl.DataFrame:
     """Cut gaps into causes.
 
     Args:
         gaps: `start_ns`, `end_ns` and `row`, the activity that ends the gap (null: none).
-        activities: The device's activities with `row`, `stream`, `launch`, `thread`, `launch_start_ns`, `launch_end_ns`.
+        activities: The window's activities with `row`, `stream`, `launch`, `thread`, `launch_start_ns`, `launch_end_ns`.
+        outside: Union of the time in which the device ran something else: carry-in, or work of other steps.
         host: What the host did.
 
     Returns:
         The gaps with one int64 column of nanoseconds per cause; each row sums to its gap's length.
     """
+    if intervals.overlap_length(gaps, outside) == 0:
+        nothing = pl.lit(0, pl.Int64).alias("outside")
+        return _cut(gaps, activities, host).with_columns(nothing).select(*_GAP, *CAUSES)
+    free = intervals.subtract(gaps, outside)
+    pieces = free.join_asof(gaps.select("start_ns", "row", gap="start_ns"), on="start_ns")
+    summed = _cut(pieces.drop("gap"), activities, host).with_columns(pieces.sort("start_ns")["gap"])
+    parts = summed.group_by("gap").agg(pl.col(c for c in CAUSES if c != "outside").sum())
+    whole = gaps.join(parts, left_on="start_ns", right_on="gap", how="left", maintain_order="left").fill_null(0)
+    rest = pl.col("end_ns") - pl.col("start_ns") - pl.sum_horizontal(c for c in CAUSES if c != "outside")
+    return whole.with_columns(gaps["row"], outside=rest).select(*_GAP, *CAUSES).sort("start_ns")
+
+
+def _cut(gaps: pl.DataFrame, activities: pl.DataFrame, host: HostWork) -> pl.DataFrame:
+    """The gaps with every cause but `outside`, by start."""
     waiting = gaps.join(
         activities.select("row", "stream", "launch", "thread", "launch_start_ns", "launch_end_ns"),
         on="row",
@@ -54,17 +72,11 @@ def causes(gaps: pl.DataFrame, activities: pl.DataFrame, host: HostWork) -> pl.D
     states = pl.concat(
         [_states_before_launch(part, thread, host) for (thread,), part in by_thread.items()]
     )
-    return (
-        states.with_columns(
-            pl.col("launch_call").alias("launch"),
-            *(
-                pl.when(pl.col("after_launch") == w).then("after").otherwise(0).alias(w)
-                for w in ("dependency", "graph", "queue")
-            ),
-        )
-        .select("start_ns", "end_ns", "row", *CAUSES)
-        .sort("start_ns")
+    after = (
+        pl.when(pl.col("after_launch") == w).then("after").otherwise(0).alias(w)
+        for w in ("dependency", "graph", "queue")
     )
+    return states.with_columns(pl.col("launch_call").alias("launch"), *after).sort("start_ns")
 
 
 def _states_before_launch(gaps: pl.DataFrame, thread: int | None, host: HostWork) -> pl.DataFrame:

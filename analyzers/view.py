@@ -106,7 +106,14 @@ class View:
     @cached_property
     def gaps(self) -> pl.DataFrame:
         """Idle gaps: `start_ns`, `end_ns`, `row` (the activity that ends the gap) and one column per idle cause."""
-        return idle.causes(busy.gaps(self.selected, self.window), self.selected, self.host)
+        gaps = busy.gaps(self.selected, self.window)
+        return idle.causes(gaps, self.selected, self._outside, self.host)
+
+    @property
+    def _outside(self) -> pl.DataFrame:
+        """Time in which the device ran what is not selected: carry-in, or the work of other spans."""
+        others = self.all_activities.join(self.selected.select("row"), on="row", how="anti")
+        return intervals.merge(others)
 
     @cached_property
     def costs(self) -> pl.DataFrame:

@@ -45,7 +45,8 @@ class Roofline(Struct, frozen=True):
         matched: How the device was recognised.
         flops: All floating-point operations in the window.
         bytes: All bytes that had to move.
-        roofline_share: Least time for the modelled work as a share of the busy time it took.
+        roofline_share: Least time for the modelled work of the device's own memory and arithmetic (no copies over the
+            bus, no collectives) as a share of the busy time it took.
     """
 
     coverage: float
@@ -98,6 +99,8 @@ def _roofline(view: View, costed: pl.DataFrame) -> Roofline:
     known = costed.filter(pl.col("model").is_not_null())
     spec = view.match.spec if view.match else None
     known_ns = int(known["own_ns"].sum())
+    limited = known.filter(~pl.col("bound").is_in(["transfer", "communication"]))
+    limited_ns = int(limited["own_ns"].sum())
     return Roofline(
         coverage=known_ns / view.busy_ns if view.busy_ns else 0.0,
         peak_flops=dict(spec.peak_flops) if spec else {},
@@ -107,5 +110,5 @@ def _roofline(view: View, costed: pl.DataFrame) -> Roofline:
         matched=view.match.how if view.match else "",
         flops=int(costed["flops"].sum()),
         bytes=int(costed["bytes"].sum()),
-        roofline_share=int(known["roofline_ns"].sum()) / known_ns if known_ns and spec else 0.0,
+        roofline_share=int(limited["roofline_ns"].sum()) / limited_ns if limited_ns and spec else 0.0,
     )

@@ -111,3 +111,21 @@ def test_without_a_known_device_there_is_coverage_but_no_bound(view_of) -> None:
     assert [row.bound for row in result.bounds] == ["unknown"]
     assert result.roofline.coverage == 1.0
     assert result.roofline.source == ""
+
+
+def test_work_of_a_modelled_child_is_not_counted_again_for_its_parent(view_of) -> None:
+    t = TraceBuilder()
+    with t.op("aten::linear", 0, 900, dims=[[1, 4096], [4096, 4096], []], types=[*BF16, ""]):
+        with t.op("aten::mm", 50, 400, dims=[[1, 4096], [4096, 4096]], types=BF16):
+            t.launch(GEMM, at=100, call_ns=100, kernel=(1_000, 21_000))
+        with t.op("my_library::bias", 450, 800):
+            t.launch("bias", at=500, call_ns=100, kernel=(21_000, 22_000))
+    assert bounds(view_of(t)).roofline.flops == 2 * 4096 * 4096
+
+
+def test_the_roofline_share_is_over_the_work_of_the_device(view_of) -> None:
+    t = TraceBuilder()
+    matmul(t, rows=4096, start=0, dur_ns=200_000)
+    t.memcpy("HtoD (Pinned -> Device)", at=1_000, call_ns=500, copy=(210_000, 1_010_000), nbytes=1 << 20)
+    # 2 * 4096^3 FLOPs at 989.4 TFLOP/s are 138.9 us of 200 us; the copy has no part in it
+    assert bounds(view_of(t)).roofline.roofline_share == pytest.approx(0.6946, abs=1e-4)

@@ -6,6 +6,7 @@ from fixtures.builder import TraceBuilder
 from fixtures.planted import CAUSES, PLANTED
 from mmprof.analyzers.analyses.idle_causes import idle_causes
 from mmprof.analyzers.analyses.timeline import timeline
+from mmprof.analyzers.analyze import Options, views
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda p: p.__name__)
@@ -48,3 +49,42 @@ def test_an_autograd_thread_is_asked_for_its_own_state(view_of) -> None:
         t.launch("backward", at=20_000, call_ns=1_000, kernel=(21_000, 30_000))
     found = {row.cause: row.time_ns for row in idle_causes(view_of(t)).idle_causes}
     assert found == {"python": 2_000, "dispatch": 8_000, "launch": 1_000}
+
+
+def test_work_of_another_step_is_outside_and_not_the_hosts_fault(view_of) -> None:
+    t = TraceBuilder()
+    with t.annotation("ProfilerStep#1", 0, 10_000), t.op("c10d::allreduce_", 1_000, 9_000):
+        t.launch("ncclDevKernel_AllReduce_Sum", at=2_000, call_ns=1_000, kernel=(20_000, 100_000), stream=20)
+    with t.annotation("ProfilerStep#2", 11_000, 90_000):
+        with t.op("aten::mm", 12_000, 20_000):
+            t.launch("a", at=13_000, call_ns=1_000, kernel=(30_000, 40_000))
+        with t.op("aten::mm", 60_000, 80_000):
+            t.launch("b", at=65_000, call_ns=1_000, kernel=(110_000, 120_000))
+    trace = view_of(t).trace
+    view = next(views(trace, Options(window="ProfilerStep#2")))
+    found = {row.cause: row.time_ns for row in idle_causes(view).idle_causes}
+    # window 30..120, gap 40..110: the collective of step 1 runs until 100, then b waits in the queue
+    assert found == {"outside": 60_000, "queue": 10_000}
+
+
+def test_item_waits_only_where_a_call_inside_it_does(view_of) -> None:
+    t = TraceBuilder()
+    with t.op("aten::mm", 0, 4_000):
+        t.launch("a", at=1_000, call_ns=1_000, kernel=(2_000, 10_000))
+    with t.op("aten::item", 12_000, 20_000), t.op("aten::_local_scalar_dense", 13_000, 19_000):
+        pass
+    with t.op("aten::mm", 20_000, 30_000):
+        t.launch("b", at=25_000, call_ns=1_000, kernel=(26_000, 30_000))
+    found = {row.cause: row.time_ns for row in idle_causes(view_of(t)).idle_causes}
+    assert found == {"python": 2_000, "dispatch": 13_000, "launch": 1_000}
+
+
+def test_deeply_nested_operators_do_not_make_a_thread_the_main_one(view_of) -> None:
+    t = TraceBuilder("cpu")
+    with t.op("aten::convolution", 0, 10_000):
+        pass
+    with t.thread(2), t.op("a", 0, 3_000), t.op("b", 0, 3_000), t.op("c", 0, 3_000), t.op("d", 0, 3_000):
+        pass
+    view = view_of(t)
+    assert view.selected["name"].cast(str).to_list() == ["aten::convolution"]
+    assert view.window_ns == 10_000
