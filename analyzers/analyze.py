@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from mmprof.analyzers.view import HOST_DEVICE, View
 from mmprof.analyzers.windows import window_spans
 
 TRACE_SUFFIXES: Final = (".json", ".json.gz", ".json.zst")
+_NO_WINDOW: Final = ("MM-E020", "MM-E021")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class DeviceReport:
     Attributes:
         name: Name of the device as the trace gives it, else as the device table does.
         results: Result of each analysis by its name.
+        input: Position of the trace in the report's inputs.
     """
 
     rank: int
@@ -56,6 +59,7 @@ class DeviceReport:
     name: str
     results: dict[str, msgspec.Struct]
     findings: tuple[Finding, ...] = ()
+    input: int = 0
 
     def value(self, field_name: str) -> Any:
         """A field of any of the results.
@@ -71,12 +75,52 @@ class DeviceReport:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that is known of the inputs."""
+    """Everything that is known of the inputs.
+
+    Attributes:
+        window: The window that was asked for; empty for the whole trace.
+        rank: The rank that was asked for; None for all.
+        device: The device that was asked for; None for all.
+    """
 
     inputs: tuple[InputFacts, ...] = ()
     notes: tuple[Note, ...] = ()
     devices: tuple[DeviceReport, ...] = ()
     window: str = ""
+    rank: int | None = None
+    device: int | None = None
+
+
+@dataclass
+class _Gathered:
+    """What is known while the inputs are read one after the other.
+
+    Attributes:
+        failed: Why inputs were left out.
+    """
+
+    inputs: list[InputFacts] = field(default_factory=list[InputFacts])
+    notes: list[Note] = field(default_factory=list[Note])
+    devices: list[DeviceReport] = field(default_factory=list[DeviceReport])
+    failed: list[MmprofError] = field(default_factory=list[MmprofError])
+
+    def leave_out(self, name: str, error: MmprofError) -> None:
+        self.failed.append(error)
+        self.notes.append(note("MM-N022", name=name, reason=error.message))
+
+    def add(self, trace: Trace, options: Options) -> None:
+        self.inputs.append(trace.facts)
+        self.notes += trace.notes
+        if options.rank not in (None, trace.rank):
+            return
+        try:
+            found = analyze_trace(trace, options, self.notes)
+        except MmprofError as error:
+            if error.code not in _NO_WINDOW:
+                raise
+            self.leave_out(trace.facts.path, error)
+        else:
+            self.devices += (replace(d, input=len(self.inputs) - 1) for d in found)
 
 
 def analyze(
@@ -95,16 +139,20 @@ def analyze(
         MmprofError: An input cannot be read, nothing matches the options, or the results do not add up.
     """
     options = options or Options()
-    inputs: list[InputFacts] = []
-    notes: list[Note] = []
-    devices: list[DeviceReport] = []
-    for trace in _traces(paths, notes, ahead):
-        inputs.append(trace.facts)
-        notes += trace.notes
-        if options.rank is None or trace.rank == options.rank:
-            devices += analyze_trace(trace, options, notes)
-    _require_devices(devices, options)
-    return Report(tuple(inputs), tuple(dict.fromkeys(notes)), tuple(devices), options.window)
+    gathered = _Gathered()
+    for trace in _traces(paths, gathered, ahead):
+        gathered.add(trace, options)
+        del trace  # or it would be kept while the next one is loaded
+    _require_devices(gathered, options)
+    notes = [*gathered.notes, *_same_rank(gathered)]
+    return Report(
+        tuple(gathered.inputs),
+        tuple(dict.fromkeys(notes)),
+        tuple(gathered.devices),
+        options.window,
+        options.rank,
+        options.device,
+    )
 
 
 def analyze_trace(
@@ -154,15 +202,30 @@ def trace_files(path: str) -> list[str]:
     return found
 
 
-def _traces(paths: Sequence[str], notes: list[Note], ahead: ReadAhead | None) -> Iterator[Trace]:
-    files = [f for path in paths for f in trace_files(path)]
-    for file in files:
+def _traces(paths: Sequence[str], gathered: _Gathered, ahead: ReadAhead | None) -> Iterator[Trace]:
+    for file in [f for path in paths for f in trace_files(path)]:
         try:
-            yield load(file, ahead=ahead if ahead and ahead.name == file else None)
+            trace = load(file, ahead=ahead if ahead and ahead.name == file else None)
         except MmprofError as error:
-            if len(files) == 1:
-                raise
-            notes.append(note("MM-N022", name=file, reason=error.message))
+            gathered.leave_out(file, error)
+        else:
+            yield trace
+            del trace
+
+
+def _same_rank(gathered: _Gathered) -> Iterator[Note]:
+    for rank, inputs in _repeated_ranks(gathered.devices).items():
+        names = " and ".join(gathered.inputs[at].path for at in inputs[:2])
+        more = f" and {len(inputs) - 2} more all" if len(inputs) > 2 else " both"
+        yield note("MM-N023", names=f"{names}{more}", rank=rank)
+
+
+def _repeated_ranks(devices: Sequence[DeviceReport]) -> dict[int, list[int]]:
+    """The ranks that several inputs say, with these inputs."""
+    inputs: defaultdict[int, list[int]] = defaultdict(list)
+    for rank, at in dict.fromkeys((d.rank, d.input) for d in devices):
+        inputs[rank].append(at)
+    return {rank: found for rank, found in inputs.items() if len(found) > 1}
 
 
 def _match(trace: Trace, device: int, spec: DeviceSpec | None) -> DeviceMatch | None:
@@ -178,14 +241,17 @@ def _named(trace: Trace, device: int) -> str:
 
 def _device_report(view: View) -> DeviceReport:
     results = {name: a.run(view) for name, a in analyses().items()}
-    name = (
-        "CPU"
-        if view.is_host
-        else _named(view.trace, view.device) or (view.match.spec.name if view.match else "")
-    )
-    report = DeviceReport(view.trace.rank, view.device, name, results, finding_rules.find(view))
+    findings = finding_rules.find(view)
+    report = DeviceReport(view.trace.rank, view.device, _device_name(view), results, findings)
     check_conservation(report)
     return report
+
+
+def _device_name(view: View) -> str:
+    if view.is_host:
+        lost = any(n.code == "MM-N024" for n in view.trace.notes)
+        return "device not recorded" if lost else "CPU"
+    return _named(view.trace, view.device) or (view.match.spec.name if view.match else "")
 
 
 def check_conservation(report: DeviceReport) -> None:
@@ -214,9 +280,12 @@ def check_conservation(report: DeviceReport) -> None:
         )
 
 
-def _require_devices(devices: list[DeviceReport], options: Options) -> None:
-    if devices:
+def _require_devices(gathered: _Gathered, options: Options) -> None:
+    if gathered.devices:
         return
+    blamed = [e for e in gathered.failed if not gathered.inputs or e.code in _NO_WINDOW]
+    if blamed:
+        raise _first_of(blamed)
     wanted = f"rank {options.rank}, " * (options.rank is not None) + f"device {options.device}" * (
         options.device is not None
     )
@@ -226,3 +295,12 @@ def _require_devices(devices: list[DeviceReport], options: Options) -> None:
         found=wanted.strip(", "),
         hint="leave out --rank and --device to see what there is",
     )
+
+
+def _first_of(failed: Sequence[MmprofError]) -> MmprofError:
+    """The first error, with how many inputs failed where there are several."""
+    first = failed[0]
+    if len(failed) == 1:
+        return first
+    message = f"{first.message}; {len(failed)} inputs failed, this is the first"
+    return MmprofError(first.code, message, found=first.found, hint=first.hint)

@@ -1,7 +1,7 @@
 """The JSON that other programs read: documents with stable names, and their JSON Schema.
 
 Fields of device-scope results are merged into the entries of `devices`. Lists of trace-scope results are lists at the
-top level, with `rank` and `device` added to each row; what is no list in a trace-scope result was measured per device
+top level, with `input`, `rank` and `device` added to each row; what is no list in a trace-scope result was measured per device
 as well, and is a field of the entry of `devices`.
 """
 
@@ -11,7 +11,6 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -32,10 +31,14 @@ ERROR_SCHEMA: Final = "mmprof.error/1"
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _FIELD_ENTRY: Final = re.compile(r"^(\w+): (.*(?:\n\s+.*)*)", re.MULTILINE)
 _ROW_KEYS: Final[Json] = {
+    "input": {
+        "type": "integer",
+        "description": "Position of the trace in `inputs`; tells traces of the same rank apart.",
+    },
     "rank": {"type": "integer", "description": "Rank of the trace."},
     "device": {
         "type": "integer",
-        "description": "Device index; -1 for the host of a CPU-only trace.",
+        "description": "Device index; -1 for the host of a trace without device activities.",
     },
 }
 
@@ -52,7 +55,7 @@ def analysis_document(report: Report) -> Json:
         "notes": [msgspec.to_builtins(n) for n in report.notes],
         "devices": [_device_entry(device) for device in report.devices],
         **{name: _rows(report.devices, analysis, name) for analysis, name in _row_lists()},
-        "findings": [msgspec.to_builtins(f) for f in _findings(report.devices)],
+        "findings": _findings(report.devices),
     }
 
 
@@ -85,7 +88,7 @@ def analysis_schema() -> Json:
         "notes": _list_of("Note"),
         "devices": {"type": "array", "items": _device_schema(merged)},
         **{name: _row_schema(merged[a.name]["properties"][name]) for a, name in _row_lists()},
-        "findings": _list_of("Finding"),
+        "findings": _row_schema(_list_of("Finding")),
     }
     used = {k: v for k, v in definitions.items() if v not in merged.values()}
     return {**_envelope(ANALYSIS_SCHEMA, "Result of `mmprof analyze`.", fields), "$defs": used}
@@ -112,7 +115,7 @@ def _input_entry(facts: InputFacts) -> Json:
 
 
 def _device_entry(report: DeviceReport) -> Json:
-    entry: Json = {"rank": report.rank, "device": report.device, "name": report.name}
+    entry: Json = {**_place(report), "name": report.name}
     lists = {name for _, name in _row_lists()}
     for result in report.results.values():
         entry |= {k: v for k, v in msgspec.to_builtins(result).items() if k not in lists}
@@ -137,15 +140,21 @@ def _list_fields(kind: type[msgspec.Struct]) -> list[str]:
 
 def _rows(devices: Sequence[DeviceReport], analysis: Analysis, name: str) -> list[Json]:
     return [
-        {**row, "rank": device.rank, "device": device.device}
+        {**row, **_place(device)}
         for device in devices
         for row in msgspec.to_builtins(device.results[analysis.name])[name]
     ]
 
 
-def _findings(devices: Sequence[DeviceReport]) -> list[Finding]:
+def _place(device: DeviceReport) -> Json:
+    return {"input": device.input, "rank": device.rank, "device": device.device}
+
+
+def _findings(devices: Sequence[DeviceReport]) -> list[Json]:
     """Findings of all devices, the one with most to gain first."""
-    return sorted(chain.from_iterable(d.findings for d in devices), key=lambda f: -f.gain.high)
+    found = [(device, finding) for device in devices for finding in device.findings]
+    found.sort(key=lambda pair: -pair[1].gain.high)
+    return [{**msgspec.to_builtins(finding), **_place(device)} for device, finding in found]
 
 
 def _envelope(schema: str, description: str, fields: Mapping[str, Any]) -> Json:

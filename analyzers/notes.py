@@ -40,7 +40,8 @@ NOTES: Final[dict[str, NoteKind]] = {
         "before the cut is analyzed; what came after, often the newest device activities, is missing, so totals are low.",
     ),
     "MM-N002": NoteKind(
-        "{count} device activities ({share} of device time) were launched before the recorded window: carry-in",
+        "{count} device activities ({share} of device time) have no launch in this trace: carry-in, launched before "
+        "recording began (or their launch was lost)",
         "The queue of the device was not empty when recording began. These activities belong to work before the window; "
         "they are shown apart and are not part of the window, of busy time or of any total.",
     ),
@@ -122,7 +123,18 @@ NOTES: Final[dict[str, NoteKind]] = {
     ),
     "MM-N022": NoteKind(
         "{name} was left out: {reason}",
-        "One of several traces could not be read; the others were analyzed.",
+        "One of several traces could not be read, or has nothing of the name that --window gives; the others were analyzed.",
+    ),
+    "MM-N023": NoteKind(
+        "{names} say rank {rank}; they are told apart by `input`",
+        "Two recordings of the same process, or traces without a rank, which count as rank 0. Rank and device do not name "
+        "one trace then: `input` is the position of the trace in `inputs`, on each device, row and finding.",
+    ),
+    "MM-N024": NoteKind(
+        "{count} launches but no kernels were recorded: device time is unknown, the main thread stands for the device",
+        "The profiler saw the calls but not the device: ProfilerActivity.CUDA was on, but CUPTI or ROCm delivered nothing, "
+        "for instance because another profiler held the device or its buffers were never flushed. What is shown is the "
+        "host's time; nothing can be said of the device.",
     ),
 }
 

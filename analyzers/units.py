@@ -7,6 +7,7 @@ from typing import Final
 
 TIMES: Final = ((1, "ns"), (10**3, "us"), (10**6, "ms"), (10**9, "s"))
 _BYTES: Final = ((1, "B"), (2**10, "KiB"), (2**20, "MiB"), (2**30, "GiB"), (2**40, "TiB"))
+_RATES: Final = ((1, "B/s"), (10**3, "kB/s"), (10**6, "MB/s"), (10**9, "GB/s"), (10**12, "TB/s"))
 
 
 def format_ns(ns: float) -> str:
@@ -17,6 +18,11 @@ def format_ns(ns: float) -> str:
 def format_bytes(count: float) -> str:
     """Bytes as `1.49 GiB`."""
     return scaled(count, _BYTES)
+
+
+def format_rate(bytes_per_second: float) -> str:
+    """Bytes per second as `3.35 TB/s`, decimal as data sheets give bandwidth."""
+    return scaled(bytes_per_second, _RATES)
 
 
 def format_share(part: float, whole: float = 1) -> str:

@@ -4,7 +4,7 @@ A window selects device activities by the time of their launch, so its spans are
 
 1. the exact name of an annotation (`ProfilerStep#3`): all its instances;
 2. a phase (`decode`: all its instances; `decode[5]`: the one with index 5);
-3. the beginning of annotation names (`ProfilerStep`);
+3. the beginning of annotation names (`ProfilerStep`), never a part of a number (`ProfilerStep#1` is not `#10`);
 4. a time range `FROM..TO` with either side open. Units are ns, us, ms (the default) and s; `10..25ms` means 10 ms to
    25 ms. Time 0 is the launch of the first device activity (its start, where its launch is not in the trace; the first
    operator in a CPU-only trace).
@@ -63,7 +63,11 @@ def _exactly(named: pl.DataFrame, text: str) -> pl.DataFrame:
 
 
 def _beginning_with(named: pl.DataFrame, text: str) -> pl.DataFrame:
-    return named.filter(pl.col("name").str.starts_with(text)) if text else named.clear()
+    if not text:
+        return named.clear()
+    number = pl.col("name").str.slice(len(text), 2).str.contains(r"^[.,_]?\d")
+    goes_on = number if text[-1].isdecimal() else pl.lit(value=False)
+    return named.filter(pl.col("name").str.starts_with(text) & ~goes_on)
 
 
 def _of_phase(trace: Trace, text: str) -> pl.DataFrame:

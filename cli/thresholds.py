@@ -31,7 +31,8 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 _UNITS: Final = {"": 1.0, "%": 0.01, "ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
 _SEVERITIES: Final = ("high", "medium", "low")
 # What identifies a row or a device, and is no measurement.
-_IDENTITY: Final = ("rank", "device", "peak_flops", "class_shares")
+_IDENTITY: Final = ("input", "rank", "device", "peak_flops", "class_shares")
+_PLACE: Final = ("input", "rank", "device")
 
 
 class _Share(NamedTuple):
@@ -104,7 +105,7 @@ def crossings(document: Mapping[str, Any], thresholds: Sequence[Threshold]) -> l
         if threshold.name not in names:
             raise _unknown_name(threshold, names)
     return [
-        _sentence(threshold, device, found[threshold.name])
+        _sentence(threshold, _place_of(device, document), found[threshold.name])
         for threshold in thresholds
         for device, found in measured
         if threshold.name in found and threshold.crossed_by(found[threshold.name])
@@ -133,9 +134,7 @@ def numbers(document: Mapping[str, Any], device: Mapping[str, Any]) -> dict[str,
 def _rows_of(
     rows: Sequence[Mapping[str, Any]], device: Mapping[str, Any]
 ) -> list[Mapping[str, Any]]:
-    return [
-        row for row in rows if (row["rank"], row["device"]) == (device["rank"], device["device"])
-    ]
+    return [row for row in rows if all(row[key] == device[key] for key in _PLACE)]
 
 
 def _scalars(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -148,10 +147,19 @@ def _scalars(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield f"{prefix}{name}", value
 
 
-def _sentence(threshold: Threshold, device: Mapping[str, Any], value: float) -> str:
+def _place_of(device: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """Rank and device, and the file where another one has the same rank."""
+    place = f"rank {device['rank']} device {device['device']}"
+    inputs = {d["input"] for d in document["devices"] if d["rank"] == device["rank"]}
+    if len(inputs) == 1:
+        return place
+    return f"{place} of {printable(document['inputs'][device['input']]['path'])}"
+
+
+def _sentence(threshold: Threshold, place: str, value: float) -> str:
     name = threshold.name
     return (
-        f"fail-on {printable(threshold.text)}: rank {device['rank']} device {device['device']}: "
+        f"fail-on {printable(threshold.text)}: {place}: "
         f"{printable(name)} is {_shown(name, value)}, {_distance(name, value - threshold.limit)} the limit"
     )
 

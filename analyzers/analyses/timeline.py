@@ -47,8 +47,8 @@ class Timeline(Struct, frozen=True):
         idle_ns: The rest.
         idle_share: idle_ns / window_ns.
         overlap_ns: Time with two or more activities at once.
-        head_ns: Host time before the first activity.
-        tail_ns: Host time after the last activity.
+        head_ns: Host time before the first activity, from the start of the trace or of the first selected span.
+        tail_ns: Host time after the last activity, to the end of the trace or of the last selected span.
         streams: Number of streams with activities.
         carry_in: Activities launched before the recording began.
         activities: Counts and sums per kind.
@@ -89,10 +89,11 @@ def timeline(view: View) -> Timeline:
 
 
 def _around(view: View) -> tuple[int, int]:
-    host, window = view.trace.host, view.window
-    if view.spans is not None or host.is_empty() or window.is_empty():
+    window = view.window
+    recorded = view.trace.host if view.spans is None else view.spans
+    if recorded.is_empty() or window.is_empty():
         return 0, 0
-    first, last = int(host["start_ns"].min()), int(host["end_ns"].max())  # type: ignore[arg-type]
+    first, last = int(recorded["start_ns"].min()), int(recorded["end_ns"].max())  # type: ignore[arg-type]
     return max(0, int(window["start_ns"][0]) - first), max(0, last - int(window["end_ns"][-1]))
 
 

@@ -33,7 +33,13 @@ def idle_parts(view: View, *causes: str) -> pl.DataFrame:
 def idle_during(view: View, spans: pl.DataFrame) -> pl.DataFrame:
     """Gaps with a part inside a union of spans: start_ns, end_ns, row and `part_ns`."""
     gaps = view.gaps.select("start_ns", "end_ns", "row")
-    return gaps.with_columns(part_ns=covered(gaps, spans)).filter(pl.col("part_ns") > 0)
+    parts = gaps.with_columns(part_ns=covered(gaps, while_idle(view, spans)))
+    return parts.filter(pl.col("part_ns") > 0)
+
+
+def while_idle(view: View, spans: pl.DataFrame) -> pl.DataFrame:
+    """A union of spans without the time in which the device ran anything, be it work outside the window."""
+    return intervals.subtract(spans, intervals.merge(view.all_activities))
 
 
 def covered(gaps: pl.DataFrame, spans: pl.DataFrame) -> pl.Series:
@@ -100,6 +106,13 @@ def idle_words(view: View, time_ns: int) -> str:
     """How a title names idle time; in a CPU-only trace it is the main thread's time outside leaf operators."""
     who = "The main thread is outside leaf operators for" if view.is_host else "GPU idle"
     return f"{who} {share_words(view, time_ns)}"
+
+
+def python_words(view: View) -> str:
+    """How a title names the cause `python`; without operators it cannot be told from dispatch."""
+    if view.host.is_operator.any():
+        return "outside any recorded operator (Python)"
+    return "outside runtime calls (no operators were recorded: it may be dispatch or Python)"
 
 
 def share_words(view: View, time_ns: int) -> str:

@@ -12,7 +12,9 @@ from mmprof.analyzers.findings.evidence import (
     graph_captures,
     idle_parts,
     idle_words,
+    python_words,
     total,
+    while_idle,
 )
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import STALL_NS, significant
@@ -21,12 +23,7 @@ from mmprof.analyzers.units import format_count, format_ns
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
 
-_WORDS: Final = {
-    "python": "outside any recorded operator",
-    "dispatch": "in an operator, before its launch",
-    "runtime": "in a runtime call",
-    "launch": "in a launch call",
-}
+_HOST_CAUSES: Final = ("python", "dispatch", "runtime", "launch")
 
 
 @finding("MM118", "long pauses of the host")
@@ -45,14 +42,25 @@ def host_stalls(view: View) -> Match | None:
 
 
 def _stalls(view: View) -> pl.DataFrame:
-    """Long gaps that the host caused, without those in which it captured a graph (MM111)."""
-    long = idle_parts(view, *_WORDS).filter(pl.col("part_ns") >= STALL_NS)
-    return long.filter(covered(long, graph_captures(view)) == 0) if long.height else long
+    """Long gaps that the host caused, less what is a graph capture in them; mostly captures are left to MM111."""
+    long = idle_parts(view, *_HOST_CAUSES).filter(pl.col("part_ns") >= STALL_NS)
+    if long.is_empty():
+        return long
+    captured = long.with_columns(captured_ns=covered(long, while_idle(view, graph_captures(view))))
+    return captured.filter(2 * pl.col("captured_ns") < pl.col("part_ns")).with_columns(
+        part_ns=pl.col("part_ns") - pl.col("captured_ns")
+    )
 
 
 def _title(view: View, stalls: pl.DataFrame) -> str:
     longest = stalls.sort("part_ns", "start_ns", descending=[True, False]).row(0, named=True)
-    state = _WORDS[max(_WORDS, key=lambda cause: int(longest[cause]))]
+    words = {
+        "python": python_words(view),
+        "dispatch": "in an operator, before its launch",
+        "runtime": "in a runtime call",
+        "launch": "in a launch call",
+    }
+    state = words[max(words, key=lambda cause: int(longest[cause]))]
     return (
         f"{idle_words(view, total(stalls, 'part_ns'))} in {format_count(stalls.height, 'long pause')} of the host, "
         f"the longest {format_ns(longest['part_ns'])}, mostly {state}"

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mmprof.analyzers.findings.evidence import about_idle, idle_parts, idle_words, total
+from mmprof.analyzers.findings.evidence import (
+    about_idle,
+    idle_parts,
+    idle_words,
+    python_words,
+    total,
+)
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import STALL_NS
 from mmprof.analyzers.units import format_count, format_ns
@@ -38,10 +44,16 @@ def launch_bound(view: View) -> Match | None:
 
 
 def _late_launches(view: View) -> pl.DataFrame:
-    """Gaps that the host caused, with the latency of a launch that came late; longer stalls are no launches."""
-    return idle_parts(view, *_HOST_CAUSES, "queue").filter(
-        pl.sum_horizontal(_HOST_CAUSES) > 0, pl.col("part_ns") < STALL_NS
+    """Gaps that the host caused, with the latency of a launch that came late.
+
+    A longer stall of the host is no launch (MM118), and a longer latency has another reason (MM116).
+    """
+    host_ns = pl.sum_horizontal(_HOST_CAUSES)
+    late = idle_parts(view, *_HOST_CAUSES, "queue").filter(host_ns > 0, host_ns < STALL_NS)
+    latency = late.with_columns(
+        queue=pl.when(pl.col("queue") < STALL_NS).then("queue").otherwise(0)
     )
+    return latency.with_columns(part_ns=host_ns + pl.col("queue"))
 
 
 def _device_title(view: View, gaps: pl.DataFrame) -> str:
@@ -50,7 +62,7 @@ def _device_title(view: View, gaps: pl.DataFrame) -> str:
     return (
         f"{idle_words(view, total(gaps, 'part_ns'))} waiting for the host to launch: "
         f"{format_count(launches.height, 'launch', 'launches')} of {format_ns(float(str(call_ns)))} median; most of the wait "
-        f"is {_main_cause(gaps)}"
+        f"is {_main_cause(view, gaps)}"
     )
 
 
@@ -58,13 +70,13 @@ def _host_title(view: View, gaps: pl.DataFrame) -> str:
     lengths = view.selected["end_ns"] - view.selected["start_ns"]
     return (
         f"{idle_words(view, total(gaps, 'part_ns'))}: {format_count(len(lengths), 'operator')} of "
-        f"{format_ns(float(str(lengths.median())))} median, most of the time between them is {_main_cause(gaps)}"
+        f"{format_ns(float(str(lengths.median())))} median, most of the time between them is {_main_cause(view, gaps)}"
     )
 
 
-def _main_cause(gaps: pl.DataFrame) -> str:
+def _main_cause(view: View, gaps: pl.DataFrame) -> str:
     words = {
-        "python": "outside any recorded operator (Python)",
+        "python": python_words(view),
         "dispatch": "inside operators, before the launch (dispatch)",
         "runtime": "in other runtime calls",
         "launch": "in the launch calls themselves",

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from mmprof.analyzers import intervals
-from mmprof.analyzers.findings.evidence import idle_parts, main_place, share_words, total, with_ends
+from mmprof.analyzers.findings.evidence import (
+    idle_parts,
+    main_place,
+    share_words,
+    total,
+    while_idle,
+    with_ends,
+)
 from mmprof.analyzers.findings.registry import (
     EVIDENCE_LIMIT,
     HIGH_SHARE,
@@ -40,7 +47,8 @@ def unlinked_activities(view: View) -> Match | None:
     if view.selected["launch"].null_count() == view.selected.height:
         return _nothing_linked(view)
     waits, carried = _long_waits(view), _carried(view)
-    unexplained = intervals.merge(pl.concat([waits.select("start_ns", "end_ns"), carried]))
+    idle = while_idle(view, waits.select("start_ns", "end_ns").sort("start_ns"))
+    unexplained = intervals.merge(pl.concat([idle, carried]))
     time_ns = intervals.length(unexplained)
     if time_ns < UNTRUSTED_SHARE * view.window_ns or time_ns == 0:
         return None
@@ -71,7 +79,10 @@ def _nothing_linked(view: View) -> Match:
 def _long_waits(view: View) -> pl.DataFrame:
     """Parts of gaps, of a millisecond or more, in which launched work did not start; the longest first."""
     gaps = idle_parts(view, "queue").filter(pl.col("part_ns") >= STALL_NS)
-    waited = gaps.with_columns(start_ns=pl.col("end_ns") - pl.col("part_ns"))
+    launched = view.selected.select("row", "launch_end_ns")
+    waited = gaps.join(launched, on="row", how="left", maintain_order="left").with_columns(
+        start_ns=pl.max_horizontal("start_ns", "launch_end_ns")
+    )
     return with_ends(view, waited)
 
 

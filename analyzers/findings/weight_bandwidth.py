@@ -10,7 +10,7 @@ from mmprof.analyzers.findings.evidence import about_activities, share_words, to
 from mmprof.analyzers.findings.products import products
 from mmprof.analyzers.findings.registry import Match, finding
 from mmprof.analyzers.findings.thresholds import significant
-from mmprof.analyzers.units import format_bytes, format_count
+from mmprof.analyzers.units import format_bytes, format_count, format_rate
 
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
@@ -52,8 +52,8 @@ def weight_bandwidth(view: View) -> Match | None:
 
 def _title(view: View, layers: pl.DataFrame) -> str:
     time_ns, read = total(layers, "own_ns"), total(layers, "second_bytes")
-    rate, rows = format_bytes(read / max(time_ns, 1) * 1e9), layers.select(pl.col("m").max()).item()
+    rate, rows = format_rate(read / max(time_ns, 1) * 1e9), layers.select(pl.col("m").max()).item()
     return (
         f"{share_words(view, time_ns)} in {format_count(layers.height, 'call')} of linear layers with at most "
-        f"{format_count(rows, 'row')}, to read {format_bytes(read)} of weights at {rate}/s"
+        f"{format_count(rows, 'row')}, to read {format_bytes(read)} of weights at {rate}"
     )

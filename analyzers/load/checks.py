@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 
 # Times are relative to a moment months before the recording, or to 1970; only a file made by hand starts near 0.
 _REAL_TIMES_FROM_NS: Final = 10**9
+_LAUNCH: Final = r"(?i)launch(?!host)"
 
 
 def check(trace: Trace) -> list[Note]:
     """The notes on a trace's links and times, in the order of their codes."""
     if trace.activities.is_empty():
-        return [note("MM-N004"), *_counted("MM-N009", _repeated_launches(trace.host))]
+        launched = _counted("MM-N024", _launches(trace.host))
+        return [
+            *(launched or [note("MM-N004")]),
+            *_counted("MM-N009", _repeated_launches(trace.host)),
+        ]
     return [
         *_carry_in(trace.activities),
         *(
@@ -56,6 +61,11 @@ def _overlaps_on_a_stream(activities: pl.DataFrame) -> int:
 def _before_their_launch(activities: pl.DataFrame, host: pl.DataFrame) -> int:
     called_ns = host["start_ns"].gather(activities["launch"])
     return int((activities["start_ns"] < called_ns).sum())
+
+
+def _launches(host: pl.DataFrame) -> int:
+    called = host.filter(pl.col("kind").is_in(c.LAUNCH_KINDS))["name"].cast(pl.String)
+    return int(called.str.contains(_LAUNCH).sum())
 
 
 def _repeated_launches(host: pl.DataFrame) -> int:

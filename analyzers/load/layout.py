@@ -27,9 +27,11 @@ _GOES_ON: Final = re.compile(r"trailing characters \(byte (\d+)\)")
 _EVENTS_KEY: Final = re.compile(rb'"traceEvents"\s*:\s*\[')
 _MEMBER_LINE: Final = re.compile(rb',?\s*\n {0,2}(?=")')
 _PHASE_KEY: Final = b'"ph"'
+_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
+_STEPS: Final = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 _KEY_TAIL_BYTES: Final = 64
-_END_TRIES: Final = 64
-_KEY_TRIES: Final = 64
+_END_TRIES: Final = 16
+_KEY_TRIES: Final = 16
 _HEAD_LIMIT_BYTES: Final = 1 << 28
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark is blank as well
 _ENTRIES: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -143,10 +145,11 @@ def end_after_damage(text: bytes) -> tuple[bytes, bytes] | None:
 
 def tail_metadata(tail: bytes) -> dict[str, Any] | None:
     """What stands after the event array; None if the document does not end there as it should."""
-    rest = tail.strip(_BLANK)
+    rest = tail.strip(_BLANK + b"\x00")
     if not rest:
         return {}
-    return _object(b"{" + rest.removeprefix(b",")) if rest.startswith((b",", b"}")) else None
+    closed = rest.startswith((b",", b"}")) and rest.endswith(b"}")
+    return _object(b"{" + rest.removeprefix(b",")) if closed else None
 
 
 def metadata_of(head: bytes, tail: bytes) -> dict[str, Any]:
@@ -169,9 +172,9 @@ def _members(text: bytes) -> dict[str, Any]:
 
 
 def _object(text: bytes) -> dict[str, Any] | None:
-    for candidate in (text, mend(text)):
+    for change in (bytes, mend):
         try:
-            value = msgspec.json.decode(candidate)
+            value = msgspec.json.decode(change(text))
         except DAMAGE:
             continue
         return value if isinstance(value, dict) else None
@@ -189,14 +192,11 @@ def _read_head(chunks: Iterator[bytes]) -> tuple[Head, bytes]:
             break
     if text.startswith(b"["):
         return Head(b"", found=True), bytes(text[1:])
-    searched, nested = 0, 0
-    while len(text) < _HEAD_LIMIT_BYTES and nested < _KEY_TRIES:
+    nesting, searched = _Nesting(), 0
+    while len(text) < _HEAD_LIMIT_BYTES:
         for match in _EVENTS_KEY.finditer(text, searched):
-            if not text.endswith(b"\\", 0, match.start()) and _at_top_level(
-                bytes(text[: match.start()])
-            ):
+            if nesting.is_top_level(text, match.start()):
                 return Head(bytes(text[: match.start()]), found=True), bytes(text[match.end() :])
-            nested += 1
         searched = max(0, len(text) - _KEY_TAIL_BYTES)
         if not (chunk := next(chunks, b"")):
             break
@@ -204,9 +204,26 @@ def _read_head(chunks: Iterator[bytes]) -> tuple[Head, bytes]:
     return Head(bytes(text), found=False), b""
 
 
-def _at_top_level(before: bytes) -> bool:
-    """Whether a key after `before` belongs to the outermost object; damaged text before it counts as top level."""
+class _Nesting:
+    """How deep a growing text is nested, read once from start to end."""
+
+    def __init__(self) -> None:
+        self._read_to, self._depth, self._tries = 0, 0, 0
+
+    def is_top_level(self, text: bytearray, key: int) -> bool:
+        """Whether the key at this position is the outermost object's; in damaged text the first key counts as that."""
+        for token in _TOKEN.finditer(text, self._read_to):
+            if token.start() >= key:
+                break
+            self._depth += _STEPS.get(token[0], 0)
+            self._read_to = token.end()
+        self._tries += 1
+        if self._depth == 1 and self._read_to <= key:
+            return True
+        return self._tries <= _KEY_TRIES and _is_damaged(bytes(text[:key]))
+
+
+def _is_damaged(before: bytes) -> bool:
+    """Whether no closing brackets make JSON of the text before a key."""
     text = before.rstrip(b", \r\n\t")
-    if _is_json(text + b"}"):
-        return True
-    return not any(_is_json(text + close) for close in (b"}}", b"]}", b"}]}", b"}}}"))
+    return all(entries(text + close) is None for close in (b"}", b"}}", b"]}", b"}]}", b"}}}", b'"}'))

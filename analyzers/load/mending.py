@@ -10,6 +10,7 @@ _ESCAPE: Final = re.compile(
     rb"|(?P<half_pair>\\u[0-9a-fA-F]{4})|\\"
 )
 _CONTROL: Final = re.compile(rb"[\x00-\x1f]")
+_GAP: Final = re.compile(rb"[:\[,]\s*[-+]?(?:[Nn]a[Nn]|[Ii]nf)|,\s*[,\]}]")
 _STRING_OR_GAP: Final = re.compile(
     rb'(?P<string>"[^"\\]*(?:\\.[^"\\]*)*")'
     rb"|(?<=[:\[,])(?P<blanks> *)[-+]?(?:NaN|nan|[Ii]nf(?:inity)?)(?= *[,\]}])"
@@ -19,9 +20,10 @@ _STRING_OR_GAP: Final = re.compile(
 
 def mend(text: bytes) -> bytes:
     """The text with bad UTF-8, escapes, control characters, bare NaN or inf and empty members made valid JSON."""
-    valid = text.decode("utf-8", "replace").encode()
-    escaped = _ESCAPE.sub(_valid_escape, valid)
-    return _STRING_OR_GAP.sub(_filled, _CONTROL.sub(b" ", escaped))
+    valid = text if text.isascii() else text.decode("utf-8", "replace").encode()
+    escaped = _ESCAPE.sub(_valid_escape, valid) if b"\\" in valid else valid
+    plain = _CONTROL.sub(b" ", escaped)
+    return _STRING_OR_GAP.sub(_filled, plain) if _GAP.search(plain) else plain
 
 
 def _valid_escape(match: re.Match[bytes]) -> bytes:

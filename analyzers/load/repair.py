@@ -26,6 +26,7 @@ T = TypeVar("T")
 _CUT: Final = re.compile(rb"(?<=\})\s*,\s*(?=\{)")
 _BETWEEN: Final = b" \r\n\t,"
 _JOIN_LIMIT: Final = 8
+_JOINS_THAT_MAY_FAIL: Final = 10_000
 _PHASE_KEY: Final = b'"ph"'
 _EVENT: Final[msgspec.json.Decoder[r.Event]] = msgspec.json.Decoder(r.Event)
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
@@ -44,6 +45,7 @@ class Salvage:
         counts: Entries per note code that were left out.
         valid: Whether the text was valid JSON, so that just the form of some entries was unexpected.
         tail: What follows the end of the event array; None if its end was not found.
+        patience: How many more attempts to join pieces may fail before pieces are no longer joined.
     """
 
     events: list[r.Entry] = field(default_factory=list)
@@ -51,6 +53,7 @@ class Salvage:
     counts: dict[str, int] = field(default_factory=dict)
     valid: bool = True
     tail: bytes | None = None
+    patience: int = _JOINS_THAT_MAY_FAIL
 
     def leave_out(self, code: str) -> None:
         """Count an entry that is no readable event, and keep its place."""
@@ -129,8 +132,9 @@ def _read_joined(candidates: Iterable[bytes], found: Salvage) -> int:
             return count
         if _read_mended(text, found):
             return count
-        if not _may_continue(text):
+        if found.patience <= 0 or not _may_continue(text):
             break
+        found.patience -= 1
     found.leave_out(UNREADABLE)
     return 1
 
@@ -149,6 +153,8 @@ def _strict(text: bytes) -> r.Event | None:
 
 def _read_mended(text: bytes, found: Salvage) -> bool:
     """Read an event, mended where it is not valid JSON, without a schema: what has a wrong type is ignored."""
+    if _PHASE_KEY not in text:
+        return False
     fields = (_typed(_FIELDS, text) if text.isascii() else None) or _typed(_FIELDS, mend(text))
     if fields is None or (phase := _typed(_TEXT, fields.get("ph"))) is None:
         return False

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NAME_COLUMNS: Final = 48
 TITLE_COLUMNS: Final = 60
 HOST_DEVICE: Final = -1
+CAUSE_LABELS: Final = {"outside": "other work"}
 _BOUND_BY: Final = {
     "compute": "is compute-bound",
     "memory": "is memory-bound",
@@ -41,7 +42,7 @@ def headline(device: DeviceReport) -> str:
 def name_of(device: DeviceReport) -> str:
     """The device's name in one short line."""
     if device.device == HOST_DEVICE:
-        return "CPU, main thread"
+        return f"{label(device.name, NAME_COLUMNS)}, main thread"
     return label(device.name, NAME_COLUMNS) or f"device {device.device}"
 
 
@@ -49,6 +50,16 @@ def place_of(device: DeviceReport) -> str:
     """Rank and device index."""
     where = "host" if device.device == HOST_DEVICE else f"device {device.device}"
     return f"rank {device.rank}, {where}"
+
+
+def ranks_repeat(devices: Sequence[DeviceReport]) -> bool:
+    """Whether several inputs say the same rank, so that it does not tell them apart."""
+    return len({(d.rank, d.input) for d in devices}) > len({d.rank for d in devices})
+
+
+def cause_label(cause: str) -> str:
+    """An idle cause in words."""
+    return CAUSE_LABELS.get(cause, cause)
 
 
 def worst(report: Report) -> DeviceReport:
@@ -91,8 +102,8 @@ def _causes(device: DeviceReport, window_ns: int) -> str:
     rows = device.value("idle_causes")
     telling = [r for r in rows if r.time_ns >= _TELLING_SHARE * window_ns][:3] or rows[:1]
     if len(rows) == 1:
-        return f", all {rows[0].cause}"
-    listed = [f"{r.cause} ({units.share_of(r.time_ns, window_ns)})" for r in telling]
+        return f", all {cause_label(rows[0].cause)}"
+    listed = [f"{cause_label(r.cause)} ({units.share_of(r.time_ns, window_ns)})" for r in telling]
     return f", mostly {_and(listed)}" if listed else ""
 
 

@@ -6,14 +6,22 @@ from typing import TYPE_CHECKING, Final
 
 from mmprof.analyzers.registry import tables
 from mmprof.cli.renderers import sheets, units
-from mmprof.cli.renderers.headline import gain_of, headline, name_of, place_of, top_steps, worst
+from mmprof.cli.renderers.headline import (
+    gain_of,
+    headline,
+    name_of,
+    place_of,
+    ranks_repeat,
+    top_steps,
+    worst,
+)
 from mmprof.cli.renderers.registry import RenderOptions, renderer
 from mmprof.cli.renderers.safe import label, markdown_cell, markdown_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mmprof.analyzers.analyze import Report
+    from mmprof.analyzers.analyze import DeviceReport, Report
     from mmprof.analyzers.findings import Finding
 
 NAME_COLUMNS: Final = 90
@@ -91,20 +99,27 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
 
 def _timeline(report: Report) -> str:
     by_idle = sorted(report.devices, key=lambda d: -d.value("idle_ns"))[:MOST_DEVICES]
-    listed = sorted(by_idle, key=lambda d: (d.rank, d.device))
-    header = ["rank", "device", "name", *(_HEADINGS.get(f, sheets.heading(f)) for f in _TIMELINE)]
+    listed = sorted(by_idle, key=lambda d: (d.rank, d.input, d.device))
+    repeated = ranks_repeat(report.devices)
+    named = ["rank", "device", "name", *(["file"] if repeated else [])]
+    header = [*named, *(_HEADINGS.get(f, sheets.heading(f)) for f in _TIMELINE)]
     rows = [
         [
             str(device.rank),
             str(device.device),
             markdown_cell(name_of(device)),
+            *([_file(report, device)] if repeated else []),
             *(sheets.shown(field, device.value(field)) for field in _TIMELINE),
         ]
         for device in listed
     ]
     hidden = len(report.devices) - len(listed)
     title = f"Timeline of the {len(listed)} devices with most idle time" if hidden else "Timeline"
-    return _table(title, header, rows, numbers={0, 1, *range(3, len(header))})
+    return _table(title, header, rows, numbers={0, 1, *range(len(named), len(header))})
+
+
+def _file(report: Report, device: DeviceReport) -> str:
+    return markdown_cell(label(report.inputs[device.input].path, NAME_COLUMNS))
 
 
 _HEADINGS: Final = {"overlap_ns": "overlapped", "head_ns": "host before", "tail_ns": "host after"}

@@ -14,6 +14,7 @@ import msgspec
 from mmprof.analyzers.registry import tables
 from mmprof.cli.choices import choose
 from mmprof.cli.renderers import units
+from mmprof.cli.renderers.headline import ranks_repeat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -61,7 +62,7 @@ def sheet(table: Table, devices: Sequence[DeviceReport], top: int | None = None)
 
     Args:
         table: The table.
-        devices: Devices whose rows to show; rank and device are columns where there are several.
+        devices: Devices whose rows to show; rank and device are columns where there are several, `input` where ranks repeat.
         top: Most rows of each device; None for all.
     """
     shared = _shared_time(table)
@@ -72,7 +73,11 @@ def sheet(table: Table, devices: Sequence[DeviceReport], top: int | None = None)
     ]
     total = sum(len(device.value(table.field)) for device in devices)
     named = (table.key, *table.columns)
-    columns = (*_WHERE[: 2 * (len(devices) > 1)], *named, *(["share"] if shared else []))
+    columns = (
+        *(_where(devices) if len(devices) > 1 else ()),
+        *named,
+        *(["share"] if shared else []),
+    )
     return _without_empty_columns(Sheet(table.title, columns, rows, total - len(rows)))
 
 
@@ -87,11 +92,15 @@ def _without_empty_columns(sheet: Sheet) -> Sheet:
 
 
 def full_sheet(table: Table, devices: Sequence[DeviceReport]) -> Sheet:
-    """Every field of every row, with rank and device."""
+    """Every field of every row, with rank and device, and `input` where ranks repeat."""
     listed = [(device, row) for device in devices for row in device.value(table.field)]
     names = listed[0][1].__struct_encode_fields__ if listed else (table.key, *table.columns)
-    rows = [(device.rank, device.device, *msgspec.structs.astuple(row)) for device, row in listed]
-    return Sheet(table.title, (*_WHERE, *names), rows)
+    where = _where(devices)
+    rows = [
+        (*(getattr(device, name) for name in where), *msgspec.structs.astuple(row))
+        for device, row in listed
+    ]
+    return Sheet(table.title, (*where, *names), rows)
 
 
 def field_of(row: msgspec.Struct, name: str) -> object:
@@ -168,7 +177,11 @@ def _shared_time(table: Table) -> str:
 
 
 def _place(device: DeviceReport, devices: Sequence[DeviceReport]) -> tuple[int, ...]:
-    return (device.rank, device.device) if len(devices) > 1 else ()
+    return tuple(getattr(device, name) for name in _where(devices)) if len(devices) > 1 else ()
+
+
+def _where(devices: Sequence[DeviceReport]) -> tuple[str, ...]:
+    return ("input", *_WHERE) if ranks_repeat(devices) else _WHERE
 
 
 def _values(row: msgspec.Struct, table: Table) -> Iterator[Any]:

@@ -96,6 +96,7 @@ def test_decoding_reads_weights(view_of: ViewOf) -> None:
     assert (match.time_ns, match.removable_ns) == (15_000, 11_244)
     assert match.expected_share == pytest.approx(2 / 3)
     assert "in 1 call of linear layers with at most 1 row, to read 32.0 MiB" in match.title
+    assert match.title.endswith("at 2.24 TB/s")  # 33,554,432 bytes in 15,000 ns
 
 
 @pytest.mark.parametrize(
@@ -197,6 +198,31 @@ def test_pageable_copy_counts_its_call_and_the_way_back(view_of: ViewOf) -> None
     assert match.title.endswith(
         "1 copy between host and device that hold the host, 24.4 KiB in all"
     )
+
+
+def copies(*kinds: str) -> TraceBuilder:
+    """Copies of 20 us each, whose calls return when they are done."""
+    t = TraceBuilder()
+    for index, kind in enumerate(kinds):
+        at = 100_000 * index
+        with t.op("aten::copy_", at, at + 30_000):
+            copy = (at + 5_000, at + 25_000)
+            t.memcpy(kind, at=at + 1_000, call_ns=25_000, copy=copy, nbytes=1 << 20)
+    return t
+
+
+def test_pinned_memory_is_not_to_be_pinned(view_of: ViewOf) -> None:
+    match = found("MM107", view_of(copies("HtoD (Pinned -> Device)")))
+    assert match.lever == "sync_removal"
+    assert match.title.endswith("; the host memory is pinned already")
+
+
+def test_the_kind_of_memory_that_takes_longer_picks_the_lever(view_of: ViewOf) -> None:
+    pageable, pinned = "HtoD (Pageable -> Device)", "DtoH (Device -> Pinned)"
+    match = found("MM107", view_of(copies(pageable, pageable, pinned)))
+    assert match.lever is None  # the rule's, pinned_memory
+    assert match.title.endswith("; that of 1 of them is pinned already")
+    assert found("MM107", view_of(copies(pageable, pinned, pinned))).lever == "sync_removal"
 
 
 @pytest.mark.parametrize("kind", ["HtoD (Pinned -> Device)", "DtoD (Device -> Device)"])

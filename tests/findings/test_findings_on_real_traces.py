@@ -74,3 +74,9 @@ def test_a_window_with_unrecorded_waits_is_not_trusted(shared_traces: Path) -> N
     assert found["MM116"].gain.high == 1.0
     assert found["MM114"].evidence.share == pytest.approx(0.131, abs=0.001)
     assert "MM101" not in found
+
+
+def test_a_trace_without_operators_does_not_blame_python(shared_traces: Path) -> None:
+    path = shared_traces / "tracelens/mi210/gpu_only_trace/gpu_only_trace.json.gz"
+    said = findings(path)["MM101"].title
+    assert said.endswith("(no operators were recorded: it may be dispatch or Python)")

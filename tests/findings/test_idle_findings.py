@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 from finding_rules import check, ended_by, found
 
 from fixtures import planted
 from fixtures.builder import TraceBuilder
 from fixtures.planted import ADD, GEMM, first_gemm
+from mmprof.analyzers.findings import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,12 +190,13 @@ def test_what_lies_outside_the_window_or_is_short_is_trusted(
     assert check("MM116", view_of(built()[0])) is None
 
 
-def late_by(host_ns: int) -> TraceBuilder:
-    """A second kernel whose launch comes `host_ns` after the end of the first."""
+def late_by(host_ns: int, *, queue_ns: int = 0) -> TraceBuilder:
+    """A second kernel whose launch comes `host_ns` after the end of the first, and that starts `queue_ns` after it."""
     t = TraceBuilder()
     first_gemm(t)
     at = 10_000 + host_ns
-    t.launch(ADD, at=at, call_ns=1_000, kernel=(at + 1_000, at + 2_000))
+    start = at + 1_000 + queue_ns
+    t.launch(ADD, at=at, call_ns=1_000, kernel=(start, start + 1_000))
     return t
 
 
@@ -200,7 +204,7 @@ def test_a_long_pause_is_no_late_launch(view_of: ViewOf) -> None:
     match = found("MM118", view_of(late_by(1_500_000)))
     assert (match.time_ns, match.count) == (1_501_000, 1)  # python 1,500 us, launch 1 us
     assert "in 1 long pause of the host" in match.title
-    assert match.title.endswith("mostly outside any recorded operator")
+    assert match.title.endswith("mostly outside any recorded operator (Python)")
     assert check("MM101", view_of(late_by(1_500_000))) is None
 
 
@@ -219,3 +223,65 @@ def test_a_pause_in_a_graph_capture_is_left_to_its_rule(view_of: ViewOf) -> None
     view = view_of(t)
     assert check("MM118", view) is None
     assert found("MM111", view).time_ns == 2_017_000
+
+
+def test_a_long_latency_after_a_late_launch_is_not_the_hosts(view_of: ViewOf) -> None:
+    view = view_of(late_by(900_000, queue_ns=4_000_000))
+    assert found("MM101", view).time_ns == 901_000
+    assert found("MM116", view).time_ns == 4_000_000
+
+
+@pytest.mark.parametrize("queue_ns", [0, 490_000, 999_000])
+@pytest.mark.parametrize("host_ns", [5_000, 700_000, 998_999, 999_000, 1_500_000])
+def test_an_idle_window_always_has_a_finding(view_of: ViewOf, host_ns: int, queue_ns: int) -> None:
+    view = view_of(late_by(host_ns, queue_ns=queue_ns))
+    codes = {f.code for f in find(view)}
+    # the launch call adds 1,000 ns to what the host needs; a millisecond of it is a pause
+    assert ("MM118" if host_ns >= 999_000 else "MM101") in codes
+    assert ("MM101" if host_ns >= 999_000 else "MM118") not in codes
+
+
+def test_a_short_capture_does_not_excuse_a_long_pause(view_of: ViewOf) -> None:
+    t = TraceBuilder()
+    first_gemm(t)
+    t.call("cudaStreamBeginCapture", 12_000, 13_000)
+    t.call("cudaStreamEndCapture", 27_000, 29_000)
+    t.launch(ADD, at=3_009_000, call_ns=1_000, kernel=(3_010_000, 3_020_000))
+    # gap 10..3,010 less the capture 12..29
+    assert found("MM118", view_of(t)).time_ns == 2_983_000
+
+
+@pytest.mark.parametrize(("code", "pause_ns"), [("MM101", 90_000), ("MM118", 5_000_000)])
+def test_without_operators_dispatch_is_not_called_python(
+    view_of: ViewOf, code: str, pause_ns: int
+) -> None:
+    t = TraceBuilder()
+    for at in (0, pause_ns):
+        t.launch(ADD, at=at, call_ns=2_000, kernel=(at + 3_000, at + 10_000))
+    title = found(code, view_of(t)).title
+    assert title.endswith("(no operators were recorded: it may be dispatch or Python)")
+
+
+def test_idle_time_in_which_other_work_runs_is_not_counted(view_of: ViewOf) -> None:
+    t = TraceBuilder()
+    first_gemm(t)
+    t.call("cudaStreamBeginCapture", 12_000, 13_000)
+    t.call("cudaStreamEndCapture", 27_000, 29_000)
+    t.launch(ADD, at=30_000, call_ns=1_000, kernel=(31_000, 41_000))
+    t.carry_in(GEMM, 15_000, 25_000)
+    # the capture 12..29 less the carried-in kernel 15..25
+    assert found("MM111", view_of(t)).time_ns == 7_000
+
+
+def test_work_of_other_steps_is_no_idle_time_of_the_host(view_of: ViewOf) -> None:
+    t = TraceBuilder()
+    t.launch(GEMM, at=0, call_ns=1_000, kernel=(20_000, 60_000), stream=20)
+    t.launch(ADD, at=6_000, call_ns=1_000, kernel=(8_000, 20_000))
+    t.launch(ADD, at=92_000, call_ns=1_000, kernel=(94_000, 99_000))
+    view = view_of(t)
+    origin = int(str(view.trace.host["start_ns"].min()))
+    spans = pl.DataFrame({"start_ns": [origin + 5_000], "end_ns": [origin + 95_000]})
+    match = found("MM101", replace(view, spans=spans))
+    # gap 20..94 of the window 8..99, in which the other step's kernel runs 20..60
+    assert match.time_ns == 34_000
+    assert match.title.startswith("GPU idle 34.0 us (37.4 %)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmprof.analyzers.units import format_bytes, format_count, format_ns, format_share
+from mmprof.analyzers.units import format_bytes, format_count, format_ns, format_rate, format_share
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,10 @@ def test_times_have_three_digits(ns: int, text: str) -> None:
 
 def test_bytes_count_in_powers_of_two() -> None:
     assert [format_bytes(b) for b in (512, 1536, 3 * 2**30)] == ["512 B", "1.50 KiB", "3.00 GiB"]
+
+
+def test_rates_are_decimal_as_on_data_sheets() -> None:
+    assert [format_rate(r) for r in (512, 25e9, 3.35e12)] == ["512 B/s", "25.0 GB/s", "3.35 TB/s"]
 
 
 def test_shares_never_hide_what_is_present() -> None:

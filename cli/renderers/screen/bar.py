@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
+from mmprof.cli.renderers.headline import cause_label
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -62,7 +64,7 @@ def busy_parts(device: DeviceReport) -> list[Part]:
 
 def idle_parts(device: DeviceReport) -> list[Part]:
     """The idle causes by time, the smallest ones together."""
-    times = [(row.cause, row.time_ns) for row in device.value("idle_causes")]
+    times = [(cause_label(row.cause), row.time_ns) for row in device.value("idle_causes")]
     return _parts(times, _IDLE_MARKS, idle=True)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MOST_NOTES: Final = 4
 ROOMY_COLUMNS: Final = 90
 LEAST_PATH_COLUMNS: Final = 16
+MOST_TYPED: Final = 200
 _MUCH_IDLE: Final = 0.3
 _BLANK: Final = Text("")
 
@@ -64,7 +65,7 @@ def _rows(top: int, canvas: Canvas, *, several: bool) -> int:
 
 
 def _inputs(report: Report, shown: DeviceReport, canvas: Canvas) -> str:
-    first, events = report.inputs[0], sum(facts.events for facts in report.inputs)
+    first, events = report.inputs[shown.input], sum(facts.events for facts in report.inputs)
     more = f" and {len(report.inputs) - 1} more" if len(report.inputs) > 1 else ""
     of_window = f", window {label(report.window, LEAST_PATH_COLUMNS)}" if report.window else ""
     rest = f"{more}: {units.count(events)} events{of_window}; {place_of(shown)}"
@@ -83,20 +84,35 @@ def _footer(report: Report, shown: DeviceReport, canvas: Canvas) -> RenderableTy
 def _next_commands(report: Report, shown: DeviceReport, canvas: Canvas) -> Text:
     """What to run next; the commands that fit on one line."""
     first = next(iter(top_steps(shown.findings)), None)
-    by = "gap" if shown.value("idle_share") > _MUCH_IDLE else "op"
-    commands = [f"mmprof explain {first.code}"] if first else []
-    commands += [f"mmprof analyze {{trace}} --by {by}", "mmprof analyze {trace} --by module"]
+    explain = [f"mmprof explain {first.code}"] if first else []
+    tables = ("gap" if shown.value("idle_share") > _MUCH_IDLE else "op", "module")
     lines = [
-        "Next: " + "  |  ".join(commands[:n]).format(trace=trace)
-        for trace in _arguments(report)
-        for n in (3, 2)
+        "Next: "
+        + "  |  ".join([*explain, *(f"mmprof analyze {what} --by {by}" for by in tables)][:n])
+        for what in _arguments(report)
+        for n in (3, 2, 1)
     ]
     fitting = [line for line in lines if len(line) <= canvas.width]
-    return Text(next(iter(fitting), f"Next: {commands[0]}"), "green")
+    return Text(next(iter(fitting), lines[-1]), "green")
 
 
 def _arguments(report: Report) -> tuple[str, ...]:
-    """The input as it is typed, where it can be copied from the screen, or a word that stands for it."""
-    path = report.inputs[0].path
-    copyable = len(report.inputs) == 1 and path.isprintable() and path.isascii() and path != "-"
-    return (shlex.quote(path), "TRACE") if copyable else ("TRACE",)
+    """The input and the selection as they are typed, where they can be copied, or words that stand for them."""
+    path, selection = report.inputs[0].path, _selection(report)
+    copyable = len(report.inputs) == 1 and _can_be_typed(path) and path != "-"
+    return (shlex.quote(path) + selection, f"TRACE{selection}")[not copyable :]
+
+
+def _selection(report: Report) -> str:
+    """The options that selected what is shown."""
+    window = shlex.quote(report.window) if _can_be_typed(report.window) else "WINDOW"
+    given = {
+        "window": window if report.window else None,
+        "rank": report.rank,
+        "device": report.device,
+    }
+    return "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
+
+
+def _can_be_typed(text: str) -> bool:
+    return text.isprintable() and text.isascii() and len(text) <= MOST_TYPED

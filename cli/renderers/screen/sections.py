@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Group
 
 from mmprof.cli.renderers import units
+from mmprof.cli.renderers.headline import HOST_DEVICE
 from mmprof.cli.renderers.screen.bar import Part, bar, busy_parts, idle_parts
 from mmprof.cli.renderers.screen.layout import Column, beside, grid, prose
 from mmprof.cli.renderers.sheets import NAMELESS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 SIDE_BY_SIDE_COLUMNS: Final = 76
 _MODELLED: Final = ("compute", "memory", "latency")
+_LIMITED: Final = ("compute", "memory")
 _PEAKS_SHOWN: Final = ("bf16", "fp16", "tf32", "fp32")
 _TELLING_SHARE: Final = 0.01
 _BESIDE: Final = {"overlap_ns": "overlapped", "head_ns": "host before", "tail_ns": "host after"}
@@ -43,7 +45,10 @@ def timeline(device: DeviceReport, canvas: Canvas) -> RenderableType:
 def _counted(device: DeviceReport) -> str:
     """Activities and streams, and the time that lies outside the window or is covered twice."""
     kinds = [_several(kind, a.count) for kind, a in device.value("activities").items() if a.count]
-    said = [f"{', '.join(kinds)} on {_several('stream', device.value('streams'))}"]
+    streams = (
+        "" if device.device == HOST_DEVICE else f" on {_several('stream', device.value('streams'))}"
+    )
+    said = [f"{', '.join(kinds)}{streams}"]
     said += [
         f"{units.duration(device.value(field))} {what}"
         for field, what in _BESIDE.items()
@@ -108,11 +113,14 @@ def _roofline(device: DeviceReport) -> Iterator[str]:
     if not roofline.source or not roofline.coverage:
         yield known
         return
-    yield f"{known}; that work could take {units.share(roofline.roofline_share)} of its time (roofline)"
     modelled = [r for r in device.value("bounds") if r.bound in _MODELLED]
-    seconds = sum(r.time_ns for r in modelled) / 1e9
-    if seconds:
-        yield _achieved(roofline, modelled, seconds)
+    if not modelled:
+        yield known
+        return
+    yield f"{known}; that work could take {units.share(roofline.roofline_share)} of its time (roofline)"
+    limited_ns = sum(r.time_ns for r in modelled if r.bound in _LIMITED)
+    if limited_ns and limited_ns >= _TELLING_SHARE * device.value("busy_ns"):
+        yield _achieved(roofline, modelled, sum(r.time_ns for r in modelled) / 1e9)
 
 
 def _achieved(roofline: Roofline, modelled: Sequence[BoundRow], seconds: float) -> str:
@@ -147,7 +155,8 @@ def operators(device: DeviceReport, canvas: Canvas, top: int) -> RenderableType:
         for r in ops[:top]
         if r.time_ns
     ]
-    return grid(canvas, _columns("operator", "class", "bound"), rows)
+    launched = "count" if device.device == HOST_DEVICE else "kernels"
+    return grid(canvas, _columns("operator", "class", "bound", counted=launched), rows)
 
 
 def _kernels(device: DeviceReport, canvas: Canvas, top: int) -> RenderableType:
@@ -165,7 +174,7 @@ def _kernels(device: DeviceReport, canvas: Canvas, top: int) -> RenderableType:
     return grid(canvas, _columns("kernel (operators are not known)", "class"), rows)
 
 
-def _columns(*texts: str) -> list[Column]:
-    numbers = [Column("count", number=True), Column("time", number=True, vital=True)]
+def _columns(*texts: str, counted: str = "count") -> list[Column]:
+    numbers = [Column(counted, number=True), Column("time", number=True, vital=True)]
     named = [Column(text, vital=not at) for at, text in enumerate(texts)]
     return [*named, *numbers, Column("of busy", number=True, vital=True)]
