@@ -122,6 +122,10 @@ def _operator_costs(
         operator: Operator row of each activity, null without one.
         kernel: Name of each activity: it tells the element type that lists of tensors do not record.
     """
+    if trace.calls.height <= 1:  # nothing but the call without arguments: the trace has no shapes
+        unknown = operator.to_frame("at").clear(len(operator))
+        nothing = unknown.with_columns(pl.lit(None, t).alias(n) for n, t in _COST.items())
+        return unknown["at"], nothing.select(*_COST)
     is_operator = trace.host["kind"] == c.OPERATOR
     rounds = [_calls_of(trace, operator, kernel)]
     row = operator
