@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Times are relative to a moment months before the recording, or to 1970; only a file made by hand starts near 0.
 _REAL_TIMES_FROM_NS: Final = 10**9
-_LAUNCH: Final = r"(?i)launch(?!host)"
+_LAUNCH: Final = r"(?i)launch(?:$|[^h])"  # all but cudaLaunchHostFunc, which runs on the host
 
 
 def check(trace: Trace) -> list[Note]:

@@ -115,6 +115,20 @@ def test_nothing_is_selected_by_an_empty_name_or_an_instance_too_many(
     assert caught.value.code == "MM-E020"
 
 
+def test_a_number_is_never_a_part_of_another(tmp_path) -> None:
+    t = TraceBuilder("cpu")
+    for step in (10, 11):
+        t.annotation(f"ProfilerStep#{step}", step * 100, step * 100 + 90)
+    t.annotation("layer2 (attention)", 2_000, 2_010)
+    t.op("aten::add", 1_000, 1_010)
+    trace = load(t.write(tmp_path / "t.json"))
+    with pytest.raises(MmprofError) as caught:
+        window_spans(trace, "ProfilerStep#1")
+    assert caught.value.code == "MM-E020"
+    assert len(window_spans(trace, "ProfilerStep#")) == 2
+    assert len(window_spans(trace, "layer2")) == 1
+
+
 def test_only_eight_names_are_shown(tmp_path) -> None:
     t = TraceBuilder("cpu")
     for i in range(20):

@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from fixtures.builder import TraceBuilder
 from mmprof.analyzers import contract
 from tests.cli.conftest import Invoke
 
@@ -300,3 +301,36 @@ def test_progress_is_shown_only_for_long_work_on_a_terminal(
     monkeypatch.setattr("mmprof.cli.progress.LONG_FROM_BYTES", 1)
     assert "analyzing" in shown()
     assert shown("--quiet") == ""
+
+
+def test_a_folder_of_broken_files_says_what_is_broken(invoke: Invoke, tmp_path: Path) -> None:
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text("nothing")
+
+    outcome = invoke("analyze", tmp_path)
+
+    assert outcome.code == 2
+    assert outcome.err.startswith("error[MM-E003]: ")
+    assert "a.json" in outcome.err
+    assert "; 2 inputs failed, this is the first" in outcome.err
+
+
+def test_a_trace_without_the_window_is_left_out(
+    invoke: Invoke, sync_trace: Path, tmp_path: Path
+) -> None:
+    t = TraceBuilder(rank=1)
+    t.distributed(2)
+    t.annotation("mine", 0, 9_000)
+    t.launch("k", at=1_000, call_ns=500, kernel=(2_000, 5_000))
+    other = t.write(tmp_path / "other.json")
+
+    found = invoke("analyze", sync_trace, other, "--window", "mine", "-f", "json")
+    none = invoke("analyze", sync_trace, other, "--window", "theirs")
+
+    document = json.loads(found.out)
+    assert [(d["input"], d["rank"], d["window_ns"]) for d in document["devices"]] == [(1, 1, 3_000)]
+    assert document["notes"][0]["code"] == "MM-N022"
+    assert document["notes"][0]["message"].startswith(f"{sync_trace} was left out: no phase or")
+    assert none.code == 2
+    assert none.err.startswith("error[MM-E020]: no phase or annotation is named 'theirs'")
+    assert "2 inputs failed" in none.err

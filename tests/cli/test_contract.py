@@ -32,14 +32,25 @@ SHARED = [
 # Design, section 6.
 TOP_LEVEL = {"schema", "inputs", "notes", "devices", "phases", "ops", "kernels", "findings"}
 DEVICE = {
-    "rank", "device", "name", "window_ns", "busy_ns", "idle_ns", "carry_in", "activities", "classes", "idle_causes",
+    "input", "rank", "device", "name", "window_ns", "busy_ns", "idle_ns", "carry_in", "activities", "classes", "idle_causes",
     "bounds", "roofline",
 }  # fmt: skip
 ROWS = {
     "phases": {"phase", "count", "time_ns", "idle_ns"},
     "ops": {"name", "class", "count", "time_ns", "flops", "bytes", "bound"},
     "kernels": {"name", "class", "count", "sum_ns", "min_ns", "max_ns"},
-    "findings": {"code", "title", "severity", "lever", "gain", "evidence", "explain"},
+    "findings": {
+        "input",
+        "rank",
+        "device",
+        "code",
+        "title",
+        "severity",
+        "lever",
+        "gain",
+        "evidence",
+        "explain",
+    },
     "inputs": {"path", "sha256", "bytes", "events"},
 }
 DEVICE_ROWS = {
@@ -121,7 +132,18 @@ def test_no_field_is_written_twice() -> None:
     """Device-scope fields share the entry of a device with what trace-scope results have beside their lists."""
     fields = Counter(name for a in analyses().values() for name in a.result.__struct_fields__)
     fields.update(
-        ["rank", "device", "name", "schema", "inputs", "notes", "devices", "findings", "window"]
+        [
+            "input",
+            "rank",
+            "device",
+            "name",
+            "schema",
+            "inputs",
+            "notes",
+            "devices",
+            "findings",
+            "window",
+        ]
     )
 
     assert not [name for name, count in fields.items() if count > 1]
@@ -169,6 +191,7 @@ def mutations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "text for a time": changed("devices", 0, "busy_ns", to="10000"),
         "a fraction of a nanosecond": changed("devices", 0, "window_ns", to=0.5),
         "a class without its name": changed("devices", 1, "classes", 0, "class", to=None),
+        "a row without its input": changed("kernels", 0, "input", to=None),
         "a row without its device": changed("kernels", 0, "device", to=None),
         "a wrong severity": changed("findings", to=[{"code": "MM101"}]),
         "notes as text": changed("notes", to="none"),
@@ -201,6 +224,26 @@ def test_findings_with_most_to_gain_come_first(tmp_path: Path) -> None:
     for found in made:
         gains = [finding["gain"]["high"] for finding in found]
         assert gains == sorted(gains, reverse=True)
+
+
+def test_rows_lead_to_their_input_where_ranks_repeat(
+    two: Path, sync_trace: Path, validator: Any
+) -> None:
+    made = analysis_document(analyze([str(two), str(sync_trace)]))
+
+    validator.validate(made)
+    assert [(d["input"], d["rank"], d["device"]) for d in made["devices"]] == [
+        (0, 0, 0),
+        (0, 0, 1),
+        (1, 0, 0),
+    ]
+    of_second = [row["sum_ns"] for row in made["kernels"] if row["input"] == 1]
+    assert sum(of_second) == made["devices"][2]["busy_ns"] == 46_000
+    assert {f["input"] for f in made["findings"]} <= {0, 1}
+    assert made["notes"][-1] == {
+        "code": "MM-N023",
+        "message": f"{two} and {sync_trace} both say rank 0; they are told apart by `input`",
+    }
 
 
 def test_a_report_of_nothing_has_every_list() -> None:

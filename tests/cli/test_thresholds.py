@@ -10,6 +10,7 @@ from mmprof.analyzers.errors import MmprofError
 from mmprof.cli.thresholds import crossings, numbers, parse_threshold
 
 DEVICE: dict[str, Any] = {
+    "input": 0,
     "rank": 2,
     "device": 1,
     "name": "x",
@@ -24,15 +25,16 @@ DEVICE: dict[str, Any] = {
     "roofline": {"coverage": 0.9, "peak_flops": {"bf16": 10}},
 }
 DOCUMENT: dict[str, Any] = {
+    "inputs": [{"path": "a.json"}, {"path": "b.json"}],
     "devices": [DEVICE],
     "phases": [
-        {"phase": "decode", "rank": 2, "device": 1, "count": 4, "idle_ns": 70},
-        {"phase": "decode", "rank": 0, "device": 1, "count": 9, "idle_ns": 90},
+        {"phase": "decode", "input": 0, "rank": 2, "device": 1, "count": 4, "idle_ns": 70},
+        {"phase": "decode", "input": 0, "rank": 0, "device": 1, "count": 9, "idle_ns": 90},
     ],
     "findings": [
-        {"rank": 2, "device": 1, "severity": "high"},
-        {"rank": 2, "device": 1, "severity": "low"},
-        {"rank": 0, "device": 0, "severity": "high"},
+        {"input": 0, "rank": 2, "device": 1, "severity": "high"},
+        {"input": 0, "rank": 2, "device": 1, "severity": "low"},
+        {"input": 0, "rank": 0, "device": 0, "severity": "high"},
     ],
 }
 
@@ -116,6 +118,26 @@ def test_comparisons(text: str, crossed: bool) -> None:
 def test_the_sentence(text: str, sentence: str) -> None:
     assert crossings(DOCUMENT, [parse_threshold(text)]) == [
         f"fail-on {text}: rank 2 device 1: {sentence}"
+    ]
+
+
+def test_two_inputs_of_one_rank_are_kept_apart() -> None:
+    other = {**DEVICE, "input": 1, "idle_ns": 5}
+    phase = {"phase": "decode", "input": 1, "rank": 2, "device": 1, "count": 1, "idle_ns": 1}
+    both = {
+        **DOCUMENT,
+        "devices": [DEVICE, other],
+        "phases": [*DOCUMENT["phases"], phase],
+        "findings": [
+            *DOCUMENT["findings"],
+            {"input": 1, "rank": 2, "device": 1, "severity": "low"},
+        ],
+    }
+
+    assert [numbers(both, d)["findings"] for d in both["devices"]] == [2, 1]
+    assert [numbers(both, d)["phase:decode.idle_ns"] for d in both["devices"]] == [70, 1]
+    assert crossings(both, [parse_threshold("idle_ns<10ns")]) == [
+        "fail-on idle_ns<10ns: rank 2 device 1 of b.json: idle_ns is 5 ns, 5.00 ns below the limit"
     ]
 
 

@@ -240,10 +240,10 @@ def test_damaged_traces_add_up_or_are_refused(
         monkeypatch.setattr(layout, "SUPER_BLOCK_BYTES", rnd.choice([200, 3000, 1 << 22]))
         monkeypatch.setattr(layout.blocks, "__defaults__", (rnd.choice([50, 1000, 1 << 18]),))
         path.write_bytes(damaged(rnd))
-        began = time.monotonic()
+        began = time.process_time()
         try:
             check(path)
         except Exception as error:
             msg = f"MMPROF_FUZZ_FROM={seed} MMPROF_FUZZ=1"
             raise AssertionError(msg) from error
-        assert time.monotonic() - began < LONGEST_S, f"seed {seed}"
+        assert time.process_time() - began < LONGEST_S, f"seed {seed}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from mmprof.cli.renderers import RenderOptions, renderers
 from mmprof.cli.renderers.headline import first_step, headline, top_steps, worst
 from mmprof.cli.renderers.safe import columns_of
 from mmprof.cli.renderers.screen.bar import proportional
+from tests.renderers.conftest import build
 
 GOLDEN = Path(__file__).parent / "golden"
 DEMO = Path(__file__).parents[2] / "fixtures" / "llama-decode-h100-synthetic.json.gz"
@@ -176,6 +178,42 @@ def test_every_registered_table_is_rendered(report: Report, name: str, table: ob
     text = renderers()[name].render(report, RenderOptions(by=table.by))  # type: ignore[attr-defined]
     assert text.endswith("\n")
     assert len(text.splitlines()) >= (1 if name == "csv" else 2)
+
+
+def test_the_next_commands_keep_the_selection(report: Report) -> None:
+    chosen = replace(report, window="ProfilerStep#1 a", rank=0)
+    assert "analyze TRACE --window 'ProfilerStep#1 a' --rank 0 --by op" in draw(chosen, width=100)
+    hidden = replace(report, window="a\x1b{0}")
+    assert "analyze runs/train.json --window WINDOW --by op" in draw(hidden, width=100)
+
+
+def test_traces_of_one_rank_are_named_by_their_file(tmp_path: Path) -> None:
+    paths = [build(tmp_path), shutil.copy(tmp_path / "rank0.json", tmp_path / "again.json")]
+    drawn = draw(analyze([str(path) for path in paths]), width=100)
+    assert re.search(r"rank  device  file +name", drawn)
+    assert re.search(r"0       0  rank0.json  NVIDIA", drawn)
+    assert re.search(r"0       0  again.json  NVIDIA", drawn)
+    assert "below: rank 0, device 0 of rank0.json, which" in drawn
+
+
+def test_a_device_that_was_not_recorded_is_no_cpu_trace(tmp_path: Path) -> None:
+    t = TraceBuilder()
+    with t.op("aten::add", 0, 50_000):
+        t.call("cudaLaunchKernel", 10_000, 40_000)
+    drawn = draw(analyze([str(t.write(tmp_path / "t.json"))]), width=100)
+    assert "device not recorded, main thread: in operators 100.0 %" in drawn
+    assert "MM-N024  1 launches but no kernels were recorded" in drawn
+    assert "CPU" not in drawn
+    assert "stream" not in drawn
+    assert re.search(r"operator +class +bound +count", drawn)
+
+
+def test_what_was_achieved_needs_work_that_is_bound_by_it(report: Report) -> None:
+    assert "achieved" not in draw(report)
+    timed = [msgspec.structs.replace(r, bound="memory") for r in report.devices[0].value("bounds")]
+    bounds = msgspec.structs.replace(report.devices[0].results["bounds"], bounds=timed)
+    device = replace(report.devices[0], results={**report.devices[0].results, "bounds": bounds})
+    assert "achieved" in draw(replace(report, devices=(device,)))
 
 
 def test_bars_fill_their_width_and_show_whatever_is_there() -> None:

@@ -86,11 +86,11 @@ def _next_commands(report: Report, shown: DeviceReport, canvas: Canvas) -> Text:
     first = next(iter(top_steps(shown.findings)), None)
     explain = [f"mmprof explain {first.code}"] if first else []
     tables = ("gap" if shown.value("idle_share") > _MUCH_IDLE else "op", "module")
+    arguments = _arguments(report)
     lines = [
         "Next: "
         + "  |  ".join([*explain, *(f"mmprof analyze {what} --by {by}" for by in tables)][:n])
-        for what in _arguments(report)
-        for n in (3, 2, 1)
+        for what, n in [*((what, n) for what in arguments for n in (3, 2)), (arguments[-1], 1)]
     ]
     fitting = [line for line in lines if len(line) <= canvas.width]
     return Text(next(iter(fitting), lines[-1]), "green")
