@@ -152,7 +152,8 @@ def test_carry_in_is_what_has_no_launch_where_others_have(tmp_path: Path) -> Non
     trace = built(tmp_path, t)
     assert trace.activities["carry_in"].to_list() == [True, False]
     assert [n.message for n in trace.notes] == [
-        "1 device activities (75.0% of device time) were launched before the recorded window: carry-in"
+        "1 device activities (75.0% of device time) have no launch in this trace: carry-in, launched before "
+        "recording began (or their launch was lost)"
     ]
 
 
