@@ -39,8 +39,14 @@ def causes(
     pieces = free.join_asof(gaps.select("start_ns", "row", gap="start_ns"), on="start_ns")
     summed = _cut(pieces.drop("gap"), activities, host).with_columns(pieces.sort("start_ns")["gap"])
     parts = summed.group_by("gap").agg(pl.col(c for c in CAUSES if c != "outside").sum())
-    whole = gaps.join(parts, left_on="start_ns", right_on="gap", how="left", maintain_order="left").fill_null(0)
-    rest = pl.col("end_ns") - pl.col("start_ns") - pl.sum_horizontal(c for c in CAUSES if c != "outside")
+    whole = gaps.join(
+        parts, left_on="start_ns", right_on="gap", how="left", maintain_order="left"
+    ).fill_null(0)
+    rest = (
+        pl.col("end_ns")
+        - pl.col("start_ns")
+        - pl.sum_horizontal(c for c in CAUSES if c != "outside")
+    )
     return whole.with_columns(gaps["row"], outside=rest).select(*_GAP, *CAUSES).sort("start_ns")
 
 

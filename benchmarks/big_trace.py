@@ -24,7 +24,9 @@ def step(t: TraceBuilder, number: int) -> None:
     for i in range(OPERATORS_PER_STEP):
         at = origin + i * PERIOD_NS
         with t.op("aten::linear", at, at + 15_000), t.op("aten::addmm", at + 1_000, at + 14_000):
-            t.launch(f"gemm_{i % 40}", at=at + 5_000, call_ns=4_000, kernel=(at + 10_000, at + 19_000))
+            t.launch(
+                f"gemm_{i % 40}", at=at + 5_000, call_ns=4_000, kernel=(at + 10_000, at + 19_000)
+            )
     t.annotation(f"ProfilerStep#{number}", origin, origin + OPERATORS_PER_STEP * PERIOD_NS - 1)
 
 

@@ -24,13 +24,19 @@ sys.exit(main(["analyze", sys.argv[2], "--by", "stream", *sys.argv[3:]]))
 
 
 def commands_in(page: str, name: str) -> str:
-    found = re.search(rf"<!-- command: {name} -->\n```bash\n(.*?)\n```", (ROOT / page).read_text(), re.DOTALL)
+    found = re.search(
+        rf"<!-- command: {name} -->\n```bash\n(.*?)\n```", (ROOT / page).read_text(), re.DOTALL
+    )
     assert found, f"{page} has no command {name}"
     return found[1]
 
 
 def example_in_contributing() -> str:
-    found = re.search(r"<!-- example: [\w/.]+ -->\n```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    found = re.search(
+        r"<!-- example: [\w/.]+ -->\n```python\n(.*?)```",
+        (ROOT / "CONTRIBUTING.md").read_text(),
+        re.DOTALL,
+    )
     assert found
     return found[1]
 
@@ -43,7 +49,9 @@ def test_each_readme_command_is_one_line() -> None:
 def test_the_worked_example_is_an_analysis_with_no_other_change(tmp_path: Path) -> None:
     (tmp_path / "streams.py").write_text(example_in_contributing())
     command = [sys.executable, "-c", RUN_WITH_EXAMPLE, str(tmp_path), str(DEMO), "--format", "csv"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.splitlines()
+    shown = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.splitlines()
     assert shown[0].split(",") == ["rank", "device", "stream", "time_ns", "count"]
     assert [row.split(",")[2] for row in shown[1:]] == ["7"]
 

@@ -110,5 +110,7 @@ def _roofline(view: View, costed: pl.DataFrame) -> Roofline:
         matched=view.match.how if view.match else "",
         flops=int(costed["flops"].sum()),
         bytes=int(costed["bytes"].sum()),
-        roofline_share=int(limited["roofline_ns"].sum()) / limited_ns if limited_ns and spec else 0.0,
+        roofline_share=int(limited["roofline_ns"].sum()) / limited_ns
+        if limited_ns and spec
+        else 0.0,
     )

@@ -302,7 +302,6 @@ def count_note(block: Block, code: str, count: int = 1) -> None:
 
 _FEW: Final = 16
 _COUNTED: Final = frozenset((r.Clean, r.Complete, r.FlowStart, r.FlowEnd))
-_COMPLETE: Final = frozenset((r.Clean, r.Complete))
 # the Python exporter writes `[memory]` as complete events, whose arguments have other names
 _MEMORY_CATEGORY: Final = "cpu_instant_event"
 _MEMORY_SPAN: Final = _MEMORY_CATEGORY.encode()
@@ -310,7 +309,8 @@ _MEMORY_SPAN: Final = _MEMORY_CATEGORY.encode()
 
 def _group(events: Sequence[r.Entry]) -> tuple[dict[str, list[int]], int, list[int]]:
     """Positions of complete events by category, the number of flows, and positions of the rest."""
-    complete = [p for p, e in enumerate(events) if type(e) in _COMPLETE]
+    wanted_type = r.Clean if any(type(e) is r.Clean for e in events) else r.Complete
+    complete = [p for p, e in enumerate(events) if type(e) is wanted_type]
     categories = [events[p].cat for p in complete]  # type: ignore[union-attr]
     by_category: dict[str, list[int]] = {category: [] for category in dict.fromkeys(categories)}
     if len(by_category) <= _FEW:

@@ -28,7 +28,7 @@ _EVENTS_KEY: Final = re.compile(rb'"traceEvents"\s*:\s*\[')
 _MEMBER_LINE: Final = re.compile(rb',?\s*\n {0,2}(?=")')
 _PHASE_KEY: Final = b'"ph"'
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
-_STEPS: Final = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
+_CLOSING: Final = {b"{": b"}", b"[": b"]"}
 _KEY_TAIL_BYTES: Final = 64
 _END_TRIES: Final = 16
 _KEY_TRIES: Final = 16
@@ -181,10 +181,6 @@ def _object(text: bytes) -> dict[str, Any] | None:
     return None
 
 
-def _is_json(text: bytes) -> bool:
-    return entries(text) is not None
-
-
 def _read_head(chunks: Iterator[bytes]) -> tuple[Head, bytes]:
     text = bytearray()
     for chunk in chunks:
@@ -205,25 +201,30 @@ def _read_head(chunks: Iterator[bytes]) -> tuple[Head, bytes]:
 
 
 class _Nesting:
-    """How deep a growing text is nested, read once from start to end."""
+    """What is open at a place of a growing text, which is read once from start to end."""
 
     def __init__(self) -> None:
-        self._read_to, self._depth, self._tries = 0, 0, 0
+        self._read_to, self._tries = 0, 0
+        self._closing: list[bytes] = []
 
     def is_top_level(self, text: bytearray, key: int) -> bool:
         """Whether the key at this position is the outermost object's; in damaged text the first key counts as that."""
         for token in _TOKEN.finditer(text, self._read_to):
             if token.start() >= key:
                 break
-            self._depth += _STEPS.get(token[0], 0)
+            self._take(token[0])
             self._read_to = token.end()
         self._tries += 1
-        if self._depth == 1 and self._read_to <= key:
+        if len(self._closing) == 1 and self._read_to <= key:
             return True
-        return self._tries <= _KEY_TRIES and _is_damaged(bytes(text[:key]))
+        return self._tries <= _KEY_TRIES and self._is_damaged(bytes(text[:key]))
 
+    def _take(self, token: bytes) -> None:
+        if token in _CLOSING:
+            self._closing.append(_CLOSING[token])
+        elif self._closing and token in _CLOSING.values():
+            self._closing.pop()
 
-def _is_damaged(before: bytes) -> bool:
-    """Whether no closing brackets make JSON of the text before a key."""
-    text = before.rstrip(b", \r\n\t")
-    return all(entries(text + close) is None for close in (b"}", b"}}", b"]}", b"}]}", b"}}}", b'"}'))
+    def _is_damaged(self, before: bytes) -> bool:
+        """Whether the text before a key is no JSON even when all that is open in it is closed."""
+        return entries(before.rstrip(b", \r\n\t") + b"".join(self._closing[::-1])) is None

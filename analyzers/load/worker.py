@@ -97,7 +97,9 @@ def decode_fragment(decoder: b.Decoder, fragment: Fragment) -> Decoded:
         done.blocks.append(block)
         unclear.clear()
     rest = b",".join(unclear)
-    if not done.blocks and rest:  # nothing shows that the array's end was found: it may be that of a list in what follows
+    if (
+        not done.blocks and rest
+    ):  # nothing shows that the array's end was found: it may be that of a list in what follows
         return Decoded(fragment.index, before=fragment.text)
     return (
         msgspec.structs.replace(done, after=rest)

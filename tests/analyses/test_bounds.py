@@ -126,6 +126,8 @@ def test_work_of_a_modelled_child_is_not_counted_again_for_its_parent(view_of) -
 def test_the_roofline_share_is_over_the_work_of_the_device(view_of) -> None:
     t = TraceBuilder()
     matmul(t, rows=4096, start=0, dur_ns=200_000)
-    t.memcpy("HtoD (Pinned -> Device)", at=1_000, call_ns=500, copy=(210_000, 1_010_000), nbytes=1 << 20)
+    t.memcpy(
+        "HtoD (Pinned -> Device)", at=1_000, call_ns=500, copy=(210_000, 1_010_000), nbytes=1 << 20
+    )
     # 2 * 4096^3 FLOPs at 989.4 TFLOP/s are 138.9 us of 200 us; the copy has no part in it
     assert bounds(view_of(t)).roofline.roofline_share == pytest.approx(0.6946, abs=1e-4)

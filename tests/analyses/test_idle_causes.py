@@ -54,7 +54,13 @@ def test_an_autograd_thread_is_asked_for_its_own_state(view_of) -> None:
 def test_work_of_another_step_is_outside_and_not_the_hosts_fault(view_of) -> None:
     t = TraceBuilder()
     with t.annotation("ProfilerStep#1", 0, 10_000), t.op("c10d::allreduce_", 1_000, 9_000):
-        t.launch("ncclDevKernel_AllReduce_Sum", at=2_000, call_ns=1_000, kernel=(20_000, 100_000), stream=20)
+        t.launch(
+            "ncclDevKernel_AllReduce_Sum",
+            at=2_000,
+            call_ns=1_000,
+            kernel=(20_000, 100_000),
+            stream=20,
+        )
     with t.annotation("ProfilerStep#2", 11_000, 90_000):
         with t.op("aten::mm", 12_000, 20_000):
             t.launch("a", at=13_000, call_ns=1_000, kernel=(30_000, 40_000))
@@ -83,7 +89,13 @@ def test_deeply_nested_operators_do_not_make_a_thread_the_main_one(view_of) -> N
     t = TraceBuilder("cpu")
     with t.op("aten::convolution", 0, 10_000):
         pass
-    with t.thread(2), t.op("a", 0, 3_000), t.op("b", 0, 3_000), t.op("c", 0, 3_000), t.op("d", 0, 3_000):
+    with (
+        t.thread(2),
+        t.op("a", 0, 3_000),
+        t.op("b", 0, 3_000),
+        t.op("c", 0, 3_000),
+        t.op("d", 0, 3_000),
+    ):
         pass
     view = view_of(t)
     assert view.selected["name"].cast(str).to_list() == ["aten::convolution"]

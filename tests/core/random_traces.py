@@ -21,14 +21,37 @@ from mmprof.analyzers.view import HOST_DEVICE, View
 Event = dict[str, Any]
 
 HOST_NAMES = {
-    "cpu_op": ("aten::mm", "aten::item", "aten::add_", "autograd::engine::evaluate_function: MmBackward0"),
-    "user_annotation": ("enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__", "ProfilerStep#3", "decode"),
-    "python_function": ("train.py(3): step", "torch/_dynamo/convert_frame.py(1): __call__", "nn.Module: Linear_0"),
-    "cuda_runtime": ("cudaLaunchKernel", "cudaStreamSynchronize", "cudaMalloc", "cudaMemcpy", "cudaEventRecord"),
+    "cpu_op": (
+        "aten::mm",
+        "aten::item",
+        "aten::add_",
+        "autograd::engine::evaluate_function: MmBackward0",
+    ),
+    "user_annotation": (
+        "enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__",
+        "ProfilerStep#3",
+        "decode",
+    ),
+    "python_function": (
+        "train.py(3): step",
+        "torch/_dynamo/convert_frame.py(1): __call__",
+        "nn.Module: Linear_0",
+    ),
+    "cuda_runtime": (
+        "cudaLaunchKernel",
+        "cudaStreamSynchronize",
+        "cudaMalloc",
+        "cudaMemcpy",
+        "cudaEventRecord",
+    ),
     "cuda_driver": ("cuLaunchKernel", "cuMemFree_v2"),
 }
 DEVICE_NAMES = {
-    "kernel": ("ampere_sgemm_128x64_tn", "ncclDevKernel_AllReduce_Sum_f32", "vectorized_elementwise_kernel"),
+    "kernel": (
+        "ampere_sgemm_128x64_tn",
+        "ncclDevKernel_AllReduce_Sum_f32",
+        "vectorized_elementwise_kernel",
+    ),
     "gpu_memcpy": ("Memcpy DtoH (Device -> Pageable)", "Memcpy HtoD (Pinned -> Device)"),
     "gpu_memset": ("Memset (Device)",),
 }
@@ -60,7 +83,12 @@ def host_events(draw: st.DrawFn) -> Event:
 def device_events(draw: st.DrawFn) -> Event:
     category = draw(st.sampled_from(sorted(DEVICE_NAMES)))
     device, stream = draw(st.integers(0, 1)), draw(st.integers(6, 8))
-    args = {"device": device, "stream": stream, "correlation": draw(st.integers(1, 10)), "bytes": 64}
+    args = {
+        "device": device,
+        "stream": stream,
+        "correlation": draw(st.integers(1, 10)),
+        "bytes": 64,
+    }
     return {
         "ph": "X",
         "cat": category,
@@ -75,8 +103,21 @@ def device_events(draw: st.DrawFn) -> Event:
 
 @st.composite
 def waits(draw: st.DrawFn) -> Event:
-    args = {"stream": draw(st.integers(6, 8)), "device": 0, "wait_on_stream": 6, "correlation": draw(st.integers(1, 8))}
-    return {"ph": "X", "cat": "cuda_sync", "name": "Stream Wait Event", "pid": 0, "tid": 7, "ts": 0, "args": args}
+    args = {
+        "stream": draw(st.integers(6, 8)),
+        "device": 0,
+        "wait_on_stream": 6,
+        "correlation": draw(st.integers(1, 8)),
+    }
+    return {
+        "ph": "X",
+        "cat": "cuda_sync",
+        "name": "Stream Wait Event",
+        "pid": 0,
+        "tid": 7,
+        "ts": 0,
+        "args": args,
+    }
 
 
 @st.composite
@@ -99,7 +140,10 @@ def traces(draw: st.DrawFn) -> list[Event]:
 
 def _distinct_starts(events: Sequence[Event]) -> list[Event]:
     """No two events start together: which contains the other would depend on their order in the file."""
-    return [event | {"ts": micros(round(event["ts"] * 1000) * len(events) + at)} for at, event in enumerate(events)]
+    return [
+        event | {"ts": micros(round(event["ts"] * 1000) * len(events) + at)}
+        for at, event in enumerate(events)
+    ]
 
 
 def loaded(events: Sequence[Event], **options: Any) -> Trace:
@@ -137,5 +181,7 @@ def answers(view: View) -> dict[str, Any]:
         "overlap_ns": measured.overlap_ns,
         "carry_in": measured.carry_in,
         "classes": {row.class_: (row.time_ns, row.sum_ns, row.count) for row in classed.classes},
-        "causes": {row.cause: (row.time_ns, row.gaps, row.longest_ns) for row in caused.idle_causes},
+        "causes": {
+            row.cause: (row.time_ns, row.gaps, row.longest_ns) for row in caused.idle_causes
+        },
     }

@@ -13,14 +13,20 @@ from mmprof.analyzers import busy, intervals
 ORDER = ("linear", "attention", "communication", "other")
 Span = tuple[int, int, str]
 SPANS = st.lists(
-    st.tuples(st.integers(0, 40), st.integers(0, 15), st.sampled_from(ORDER)).map(lambda s: (s[0], s[0] + s[1], s[2])),
+    st.tuples(st.integers(0, 40), st.integers(0, 15), st.sampled_from(ORDER)).map(
+        lambda s: (s[0], s[0] + s[1], s[2])
+    ),
     max_size=14,
 )
 
 
 def activities(spans: list[Span]) -> pl.DataFrame:
     frame = pl.DataFrame(spans, schema={**intervals.SCHEMA, "class": pl.String}, orient="row")
-    return frame.sort("start_ns", maintain_order=True).with_row_index("row").with_columns(span=pl.lit(0, pl.Int64))
+    return (
+        frame.sort("start_ns", maintain_order=True)
+        .with_row_index("row")
+        .with_columns(span=pl.lit(0, pl.Int64))
+    )
 
 
 def owners(rows: list[dict[str, Any]]) -> list[int]:
@@ -44,7 +50,9 @@ def test_each_nanosecond_has_one_owner(spans: list[Span]) -> None:
 @given(SPANS)
 def test_owned_times_sum_to_busy_under_any_grouping(spans: list[Span]) -> None:
     frame = activities(spans)
-    grouped = frame.with_columns(own=busy.own(frame, ORDER)).group_by("class").agg(pl.col("own").sum())
+    grouped = (
+        frame.with_columns(own=busy.own(frame, ORDER)).group_by("class").agg(pl.col("own").sum())
+    )
     assert grouped["own"].sum() == intervals.union_length(frame)
     assert (grouped["own"] >= 0).all()
 

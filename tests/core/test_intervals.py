@@ -15,7 +15,9 @@ SHIFTS = st.sampled_from([0, -5, 1_776_000_000_000_000_000, -(2**60)])
 
 
 def frame(spans: list[tuple[int, int]], shift: int = 0) -> pl.DataFrame:
-    return pl.DataFrame([(a + shift, b + shift) for a, b in spans], schema=intervals.SCHEMA, orient="row")
+    return pl.DataFrame(
+        [(a + shift, b + shift) for a, b in spans], schema=intervals.SCHEMA, orient="row"
+    )
 
 
 def held(spans: list[tuple[int, int]]) -> set[int]:
@@ -54,27 +56,35 @@ def test_a_union_is_its_own_union(spans: list[tuple[int, int]]) -> None:
 
 
 @given(SPANS, SPANS)
-def test_intersect_holds_what_both_hold(left: list[tuple[int, int]], right: list[tuple[int, int]]) -> None:
+def test_intersect_holds_what_both_hold(
+    left: list[tuple[int, int]], right: list[tuple[int, int]]
+) -> None:
     one, two = intervals.merge(frame(left)), intervals.merge(frame(right))
     assert_union_of(intervals.intersect(one, two), held(left) & held(right))
     assert intervals.overlap_length(one, two) == len(held(left) & held(right))
 
 
 @given(SPANS, SPANS)
-def test_subtract_holds_what_only_the_first_holds(left: list[tuple[int, int]], right: list[tuple[int, int]]) -> None:
+def test_subtract_holds_what_only_the_first_holds(
+    left: list[tuple[int, int]], right: list[tuple[int, int]]
+) -> None:
     found = intervals.subtract(intervals.merge(frame(left)), intervals.merge(frame(right)))
     assert_union_of(found, held(left) - held(right))
 
 
 @given(SPANS, TIMES, TIMES)
-def test_gaps_hold_what_is_free_in_the_window(spans: list[tuple[int, int]], one: int, other: int) -> None:
+def test_gaps_hold_what_is_free_in_the_window(
+    spans: list[tuple[int, int]], one: int, other: int
+) -> None:
     window = (min(one, other), max(one, other))
     found = intervals.gaps(intervals.merge(frame(spans)), frame([window]))
     assert_union_of(found, set(range(*window)) - held(spans))
 
 
 @given(SPANS, st.lists(st.integers(-3, HORIZON + 3), max_size=8), SHIFTS)
-def test_covered_before_counts_what_is_held_earlier(spans: list[tuple[int, int]], times: list[int], shift: int) -> None:
+def test_covered_before_counts_what_is_held_earlier(
+    spans: list[tuple[int, int]], times: list[int], shift: int
+) -> None:
     union = intervals.merge(frame(spans, shift))
     covered = intervals.covered_before(union, pl.Series([t + shift for t in times], dtype=pl.Int64))
     assert covered.to_list() == [sum(at < time for at in held(spans)) for time in times]

@@ -25,9 +25,24 @@ slowly = settings(max_examples=25, deadline=None, suppress_health_check=[HealthC
 FOREIGN: list[Event] = [
     {"ph": "s", "id": 3, "cat": "ac2g", "name": "ac2g", "pid": 1, "tid": 1, "ts": 1},
     {"ph": "f", "id": 3, "cat": "ac2g", "name": "ac2g", "pid": 0, "tid": 7, "ts": 2, "bp": "e"},
-    {"ph": "C", "cat": "hardware_counters", "name": "sm", "pid": "GPU 0 Counters", "ts": 0.1, "args": {"": 5}},
+    {
+        "ph": "C",
+        "cat": "hardware_counters",
+        "name": "sm",
+        "pid": "GPU 0 Counters",
+        "ts": 0.1,
+        "args": {"": 5},
+    },
     {"ph": "i", "name": "Record Window End", "pid": "", "tid": "", "ts": 9_999, "s": "g"},
-    {"ph": "X", "cat": "Trace", "name": "PyTorch Profiler (0)", "pid": "Spans", "tid": "x", "ts": 0, "dur": 9_999},
+    {
+        "ph": "X",
+        "cat": "Trace",
+        "name": "PyTorch Profiler (0)",
+        "pid": "Spans",
+        "tid": "x",
+        "ts": 0,
+        "dur": 9_999,
+    },
     {"ph": "X", "cat": "of a newer version", "name": "?", "pid": 1, "tid": 1, "ts": 0.05, "dur": 7},
     {"ph": "M", "name": "process_labels", "pid": 0, "args": {"labels": "GPU 0"}},
     {"ph": "n", "name": "nobody writes this", "pid": 0, "ts": 5},
@@ -43,7 +58,11 @@ def all_answers(events: list[Event], **options: Any) -> list[dict[str, Any]]:
 def test_every_trace_adds_up(events: list[Event]) -> None:
     for view in views(loaded(events)):
         assert_adds_up(view)
-        assert view.gaps.select(_causes(view)).sum_horizontal().equals(view.gaps["end_ns"] - view.gaps["start_ns"])
+        assert (
+            view.gaps.select(_causes(view))
+            .sum_horizontal()
+            .equals(view.gaps["end_ns"] - view.gaps["start_ns"])
+        )
 
 
 def _causes(view: Any) -> list[str]:
@@ -67,7 +86,9 @@ def test_the_origin_of_times_moves_no_answer(events: list[Event], shift_us: int)
 
 @slowly
 @given(traces(), st.lists(st.tuples(st.sampled_from(FOREIGN), st.integers(0, 40)), max_size=6))
-def test_events_of_other_kinds_move_no_answer(events: list[Event], foreign: list[tuple[Event, int]]) -> None:
+def test_events_of_other_kinds_move_no_answer(
+    events: list[Event], foreign: list[tuple[Event, int]]
+) -> None:
     mixed = events[:]
     for event, at in foreign:
         mixed.insert(at, event)
@@ -78,11 +99,16 @@ def test_events_of_other_kinds_move_no_answer(events: list[Event], foreign: list
 @given(traces())
 def test_a_time_unit_is_a_unit(events: list[Event]) -> None:
     """A trace a thousand times as long has answers a thousand times as long."""
-    longer = [event | {key: event[key] * 1000 for key in ("ts", "dur") if key in event} for event in events]
+    longer = [
+        event | {key: event[key] * 1000 for key in ("ts", "dur") if key in event}
+        for event in events
+    ]
     for one, other in zip(all_answers(events), all_answers(longer), strict=True):
         assert other["window_ns"] == 1000 * one["window_ns"]
         assert other["busy_ns"] == 1000 * one["busy_ns"]
-        assert {k: v[0] for k, v in other["causes"].items()} == {k: 1000 * v[0] for k, v in one["causes"].items()}
+        assert {k: v[0] for k, v in other["causes"].items()} == {
+            k: 1000 * v[0] for k, v in one["causes"].items()
+        }
 
 
 @pytest.mark.parametrize("planted", PLANTED[::5], ids=lambda p: p.__name__)
@@ -95,7 +121,16 @@ def test_processes_move_no_answer(tmp_path: Path, planted: Callable[[], Planted]
 def test_events_may_stand_twice_on_different_devices(tmp_path: Path) -> None:
     """The answers of one device do not see the other's activities."""
     kernels = [
-        {"ph": "X", "cat": "kernel", "name": "k", "pid": d, "tid": 7, "ts": 10 * n, "dur": 4, "args": {"device": d}}
+        {
+            "ph": "X",
+            "cat": "kernel",
+            "name": "k",
+            "pid": d,
+            "tid": 7,
+            "ts": 10 * n,
+            "dur": 4,
+            "args": {"device": d},
+        }
         for d in (0, 1)
         for n in range(3)
     ]

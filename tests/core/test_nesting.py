@@ -77,7 +77,9 @@ def assert_as_defined(rows: Sequence[Row]) -> None:
     assert cut == expected.cut
 
 
-EVENTS = st.builds(Row, st.integers(0, 2), st.integers(0, 30), st.integers(0, 20), st.sampled_from(KINDS))
+EVENTS = st.builds(
+    Row, st.integers(0, 2), st.integers(0, 30), st.integers(0, 20), st.sampled_from(KINDS)
+)
 
 
 @st.composite
@@ -123,7 +125,10 @@ def test_what_was_cut_is_nested(rows: list[Row]) -> None:
         assert (group["start_ns"] >= group["end_ns"].shift(1)).all()
 
 
-@given(st.lists(EVENTS, min_size=1, max_size=12), st.sampled_from([2**60, -(2**60), 1_776_000_000_000_000_000]))
+@given(
+    st.lists(EVENTS, min_size=1, max_size=12),
+    st.sampled_from([2**60, -(2**60), 1_776_000_000_000_000_000]),
+)
 def test_far_times_change_nothing(rows: list[Row], shift: int) -> None:
     near, far = nested(rows)[0], nested([row._replace(start=row.start + shift) for row in rows])[0]
     assert near["parent"].equals(far["parent"])
@@ -177,7 +182,9 @@ def test_an_operator_that_ends_a_little_late_is_cut_and_keeps_its_module() -> No
 
 
 def test_equal_spans_nest_as_the_software_does() -> None:
-    rows = [Row(0, 5, 10, kind) for kind in ("driver", "runtime", "operator", "annotation", "python")]
+    rows = [
+        Row(0, 5, 10, kind) for kind in ("driver", "runtime", "operator", "annotation", "python")
+    ]
     assert names_of_parents(rows) == [1, 2, 3, 4, None]
 
 
@@ -205,7 +212,9 @@ def test_climb_finds_the_innermost_accepted_ancestor(rows: list[Row], data: st.D
     count = len(found)
     accepted = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
     starts = data.draw(st.lists(st.none() | st.integers(0, count - 1)))
-    climbed = nesting.climb(found["parent"], pl.Series(starts, dtype=pl.UInt32), pl.Series(accepted))
+    climbed = nesting.climb(
+        found["parent"], pl.Series(starts, dtype=pl.UInt32), pl.Series(accepted)
+    )
     parents = found["parent"].to_list()
 
     def innermost(row: int | None) -> int | None:

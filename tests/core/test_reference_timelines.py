@@ -21,8 +21,12 @@ from mmprof.analyzers.trace import Trace
 from mmprof.analyzers.view import View
 
 SHARED: Final = Path(__file__).resolve().parents[3] / "shared" / "traces"
-TRACES: Final = sorted(str(p.relative_to(SHARED)) for p in SHARED.rglob("*.json*") if SHARED.is_dir())
-REPORTS: Final = sorted(str(p.relative_to(SHARED)) for p in SHARED.rglob("gpu_timeline.csv") if SHARED.is_dir())
+TRACES: Final = sorted(
+    str(p.relative_to(SHARED)) for p in SHARED.rglob("*.json*") if SHARED.is_dir()
+)
+REPORTS: Final = sorted(
+    str(p.relative_to(SHARED)) for p in SHARED.rglob("gpu_timeline.csv") if SHARED.is_dir()
+)
 
 pytestmark = pytest.mark.skipif(not TRACES, reason="the public traces are not beside this checkout")
 
@@ -101,12 +105,19 @@ def in_float64(activities: pl.DataFrame) -> dict[str, float]:
     """The same numbers as TraceLens computes them: float64 microseconds throughout."""
     rows = [
         (kind, start / 1000, start / 1000 + (end - start) / 1000)
-        for kind, start, end in activities.select(pl.col("kind").cast(pl.String), "start_ns", "end_ns").rows()
+        for kind, start, end in activities.select(
+            pl.col("kind").cast(pl.String), "start_ns", "end_ns"
+        ).rows()
     ]
     busy = covered([(start, end) for _, start, end in rows])
     computation = covered([(start, end) for kind, start, end in rows if kind != "memcpy"])
     total = max(end for _, _, end in rows) - min(start for _, start, _ in rows)
-    return {"total_time": total, "busy_time": busy, "idle_time": total - busy, "computation_time": computation}
+    return {
+        "total_time": total,
+        "busy_time": busy,
+        "idle_time": total - busy,
+        "computation_time": computation,
+    }
 
 
 @pytest.mark.parametrize("report", REPORTS)
@@ -136,11 +147,17 @@ def test_timelines_are_those_reported_to_four_digits(name: str) -> None:
 
 def test_tracelens_loses_memsets_whose_flow_has_no_start() -> None:
     """Five HIP memsets, 26.636 us: with them out, its numbers are ours."""
-    (view,) = views(load(SHARED / "tracelens/perf_model/normalization/normalization_layer_test.json.gz"))
+    (view,) = views(
+        load(SHARED / "tracelens/perf_model/normalization/normalization_layer_test.json.gz")
+    )
     memsets = view.selected.filter(pl.col("kind") == "memset")
     assert (len(memsets), intervals.union_length(memsets)) == (5, 26_636)
     found = timeline_of(view, view.selected.filter(pl.col("kind") != "memset"))
-    assert [round(ns / 1e6, 4) for ns in (found.total, found.busy, found.idle)] == [1068.7798, 0.9920, 1067.7878]
+    assert [round(ns / 1e6, 4) for ns in (found.total, found.busy, found.idle)] == [
+        1068.7798,
+        0.9920,
+        1067.7878,
+    ]
     assert view.busy_ns == found.busy + 26_636
 
 
@@ -168,7 +185,11 @@ def span_ns(event: dict[str, Any]) -> tuple[int, int]:
 
 def plain_timelines(events: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
     """Per device: window, busy time, counts and sums per kind, and carry-in, by the definitions."""
-    called = {e["args"]["correlation"] for e in events if e.get("cat") in LAUNCHES and "correlation" in e.get("args", {})}
+    called = {
+        e["args"]["correlation"]
+        for e in events
+        if e.get("cat") in LAUNCHES and "correlation" in e.get("args", {})
+    }
     called -= {0}
     activities = [e for e in events if e.get("ph") == "X" and e.get("cat") in KINDS]
     linked = [e for e in activities if e["args"].get("correlation") in called] or activities
@@ -182,7 +203,8 @@ def plain_timelines(events: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
             "busy_ns": covered(spans),
             "kinds": {kind: kinds.count(kind) for kind in set(kinds)},
             "sum_ns": sum(end - start for start, end in spans),
-            "carried": sum(e["args"].get("device", e["pid"]) == device for e in activities) - len(mine),
+            "carried": sum(e["args"].get("device", e["pid"]) == device for e in activities)
+            - len(mine),
         }
     return found
 
@@ -193,13 +215,16 @@ def timelines(trace: Trace) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         chosen = view.selected
         kinds = chosen["kind"].cast(pl.String).to_list()
-        yield view.device, {
-            "window_ns": view.window_ns,
-            "busy_ns": view.busy_ns,
-            "kinds": {kind: kinds.count(kind) for kind in set(kinds)},
-            "sum_ns": int((chosen["end_ns"] - chosen["start_ns"]).sum()),
-            "carried": int(view.all_activities["carry_in"].sum()),
-        }
+        yield (
+            view.device,
+            {
+                "window_ns": view.window_ns,
+                "busy_ns": view.busy_ns,
+                "kinds": {kind: kinds.count(kind) for kind in set(kinds)},
+                "sum_ns": int((chosen["end_ns"] - chosen["start_ns"]).sum()),
+                "carried": int(view.all_activities["carry_in"].sum()),
+            },
+        )
 
 
 @pytest.mark.slow
@@ -208,7 +233,9 @@ def test_every_public_trace_adds_up_and_agrees_with_plain_arithmetic(name: str) 
     trace = load(SHARED / name)
     for view in views(trace):
         assert_adds_up(view)
-    assert not {"MM-N001", "MM-N007", "MM-N008", "MM-N009", "MM-N011", "MM-N015", "MM-N018"} & {n.code for n in trace.notes}
+    assert not {"MM-N001", "MM-N007", "MM-N008", "MM-N009", "MM-N011", "MM-N015", "MM-N018"} & {
+        n.code for n in trace.notes
+    }
     events = plain_events(SHARED / name)
     assert trace.facts.events == len(events)
     assert dict(timelines(trace)) == plain_timelines(events)

@@ -84,7 +84,10 @@ def retype_field(rnd: random.Random, events: Events) -> None:
 
 
 def retype_everywhere(rnd: random.Random, events: Events) -> None:
-    key, value = rnd.choice(["ph", "cat", "name", "pid", "tid", "ts", "dur", "args"]), deepcopy(rnd.choice(ODD))
+    key, value = (
+        rnd.choice(["ph", "cat", "name", "pid", "tid", "ts", "dur", "args"]),
+        deepcopy(rnd.choice(ODD)),
+    )
     for event in events:
         if isinstance(event, dict) and key in event and rnd.random() < 0.7:
             event[key] = value
@@ -92,7 +95,9 @@ def retype_everywhere(rnd: random.Random, events: Events) -> None:
 
 def move_in_time(rnd: random.Random, events: Events) -> None:
     key = rnd.choice(["ts", "dur"])
-    an_object(rnd, events)[key] = rnd.choice([0, -1, 0.001, 1e-9, 1e12, 2.3e15, -2.3e15, 1e15, rnd.uniform(-1e3, 1e6)])
+    an_object(rnd, events)[key] = rnd.choice(
+        [0, -1, 0.001, 1e-9, 1e12, 2.3e15, -2.3e15, 1e15, rnd.uniform(-1e3, 1e6)]
+    )
 
 
 def borrow_field(rnd: random.Random, events: Events) -> None:
@@ -164,7 +169,21 @@ def overwrite(rnd: random.Random, data: bytes) -> bytes:
 
 
 def replace_word(rnd: random.Random, data: bytes) -> bytes:
-    old = rnd.choice([b'"ph"', b'"X"', b'"ts"', b'"dur"', b'"traceEvents"', b": ", b", ", b"kernel", b"}", b"[", b'"'])
+    old = rnd.choice(
+        [
+            b'"ph"',
+            b'"X"',
+            b'"ts"',
+            b'"dur"',
+            b'"traceEvents"',
+            b": ",
+            b", ",
+            b"kernel",
+            b"}",
+            b"[",
+            b'"',
+        ]
+    )
     return data.replace(old, rnd.choice(BYTES), rnd.choice([1, 2, -1]))
 
 
@@ -198,7 +217,9 @@ def restructured(rnd: random.Random) -> bytes:
 
 def damaged(rnd: random.Random) -> bytes:
     """The bytes of a damaged file."""
-    data = restructured(rnd) if rnd.random() < 0.5 else builder(rnd).text(rnd.choice(STYLES)).encode()
+    data = (
+        restructured(rnd) if rnd.random() < 0.5 else builder(rnd).text(rnd.choice(STYLES)).encode()
+    )
     for _ in range(rnd.choice([0, 1, 1, 2, 6])):
         data = rnd.choice(TEXTUAL)(rnd, data)
     packed = rnd.choice([bytes, bytes, bytes, gzip.compress, zstandard.compress])(data)

@@ -224,9 +224,10 @@ INFO: Final = (
         f'{{"traceEvents": [{EVENT}], {INFO}}}',
         f'{{"a": 1, {INFO}, "traceEvents": [{EVENT}], "b": {{"c": [1, {{}}]}}}}\n\n',
         f'{{\n"x": {{"traceEvents": [1, 2]}}, {INFO},\n"traceEvents"\n:\n[\n{EVENT}\n]\n}}',
+        f'{{"x": [[[{{"y": {{"traceEvents": [1]}}}}]]], {INFO}, "traceEvents": [{EVENT}]}}',
         f'{{"note": "\\"traceEvents\\": [", {INFO}, "traceEvents": [{EVENT}]}}',
     ],
-    ids=["before", "after", "around", "nested key", "key in a string"],
+    ids=["before", "after", "around", "nested key", "deeply nested key", "key in a string"],
 )
 def test_metadata_is_read_wherever_it_stands(tmp_path: Path, text: str) -> None:
     trace = load_text(tmp_path, text)
