@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 _CUT: Final = re.compile(rb"(?<=\})\s*,\s*(?=\{)")
 _BETWEEN: Final = b" \r\n\t,"
+_CONTROLS_TO_BLANKS: Final = bytes(max(code, 0x20) for code in range(256))
+_MENDED_IN_ONE_GO_BYTES: Final = 1 << 22
 _JOIN_LIMIT: Final = 8
 _JOINS_THAT_MAY_FAIL: Final = 10_000
 _PHASE_KEY: Final = b'"ph"'
@@ -72,17 +74,29 @@ def salvage(text: bytes, *, last: bool = False, all_or_nothing: bool = False) ->
     found = Salvage()
     if last and (ended := layout.array_end(text) or _end_after_damage(text)) is not None:
         text, found.tail = ended
-    if (entries := layout.entries(text)) is not None:
+    found.valid = (entries := layout.entries(text)) is not None
+    if entries is not None or (entries := _entries_mended(text, found)) is not None:
         for entry in entries:
             _read_entry(bytes(entry), found)
             if all_or_nothing and UNREADABLE in found.counts:
                 break
         return found
-    found.valid = False
     _read_pieces(text, found, all_or_nothing=all_or_nothing)
     if last and found.tail is None:
         _forget_partial_entry(found)
     return found
+
+
+def _entries_mended(text: bytes, found: Salvage) -> list[Raw] | None:
+    """The entries of text that is valid JSON when mended, in one go; None if it is not, or its entries are not plain to see."""
+    if len(text) > _MENDED_IN_ONE_GO_BYTES or (entries := layout.entries(mend(text))) is None:
+        return None
+    pieces = [piece.strip(_BETWEEN) for piece in _CUT.split(text)]
+    if len(pieces) != len(entries):
+        return None
+    blanked = (piece.translate(_CONTROLS_TO_BLANKS) for piece in pieces)
+    found.mended.update(at for at, (e, p) in enumerate(zip(entries, blanked, strict=True)) if bytes(e) != p)
+    return entries
 
 
 def _end_after_damage(text: bytes) -> tuple[bytes, bytes] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +36,7 @@ def assert_union_of(union: pl.DataFrame, expected: set[int]) -> None:
     found = rows(union)
     assert held(found) == expected
     assert all(start < end for start, end in found)
-    assert all(one[1] < two[0] for one, two in zip(found, found[1:], strict=False))
+    assert all(one[1] < two[0] for one, two in pairwise(found))
 
 
 @given(SPANS)
