@@ -7,6 +7,7 @@ interrupted.
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; None for those of the process.
     """
+    # The allocator inside polars keeps what was freed for ten seconds; a fifth of a second lowers the peak by a fifth.
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:200,muzzy_decay_ms:0")
     arguments, debug = _without_debug(sys.argv[1:] if argv is None else argv)
     _take_any_text(sys.stdout)
     try:
