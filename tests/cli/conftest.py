@@ -26,8 +26,9 @@ Invoke = Callable[..., Outcome]
 
 
 @pytest.fixture
-def invoke(capsys: pytest.CaptureFixture[str]) -> Invoke:
+def invoke(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Invoke:
     """Run `mmprof` with the given arguments; standard output is no terminal."""
+    monkeypatch.delenv("COLUMNS", raising=False)  # a runner of tests may set it
 
     def run(*arguments: object) -> Outcome:
         code = main([str(argument) for argument in arguments])
