@@ -20,6 +20,7 @@ _OUTER_FIRST: Final = {"python": 0, "annotation": 1, "operator": 2, "runtime": 3
 _OPENED_BY_PYTHON: Final = ("annotation", "operator")
 _KEY_LIMIT: Final = 2**61
 _ROUNDS: Final = 16
+_CLIMBING_ROUNDS: Final = 64
 
 
 def nest(host: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -191,16 +192,18 @@ def climb(parent: pl.Series, start: pl.Series, accepted: pl.Series) -> pl.Series
         start: Rows to start from, may hold nulls.
         accepted: Whether a row is accepted, for every row.
 
-    Each round climbs one level for the rows that are not yet done; nearly all are after two.
+    Each round climbs one level for the rows that are not yet done; nearly all are after two. The few that are left after
+    many rounds stand in a deep recursion, through which `above` goes faster.
     """
     result = start.cast(pl.UInt32).alias("row")
     at = (~accepted.gather(result)).fill_null(value=False).arg_true()
-    rows = parent.gather(result.gather(at))
-    while len(at):
-        done = accepted.gather(rows).fill_null(value=True)
-        result = result.scatter(at.filter(done), rows.filter(done))
-        at, rows = at.filter(~done), parent.gather(rows.filter(~done))
-    return result
+    for _ in range(_CLIMBING_ROUNDS):
+        if not len(at):
+            return result
+        rows = parent.gather(result.gather(at))
+        result = result.scatter(at, rows)
+        at = at.filter(~accepted.gather(rows).fill_null(value=True))
+    return result.scatter(at, above(parent, accepted).gather(result.gather(at)))
 
 
 def above(parent: pl.Series, accepted: pl.Series) -> pl.Series:

@@ -7,7 +7,7 @@ a schema, then joined with its neighbours (a cut inside a string), and at last s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -25,7 +25,6 @@ T = TypeVar("T")
 
 _CUT: Final = re.compile(rb"(?<=\})\s*,\s*(?=\{)")
 _BETWEEN: Final = b" \r\n\t,"
-_CONTROLS_TO_BLANKS: Final = bytes(max(code, 0x20) for code in range(256))
 _MENDED_IN_ONE_GO_BYTES: Final = 1 << 22
 _JOIN_LIMIT: Final = 8
 _JOINS_THAT_MAY_FAIL: Final = 10_000
@@ -75,11 +74,10 @@ def salvage(text: bytes, *, last: bool = False, all_or_nothing: bool = False) ->
     if last and (ended := layout.array_end(text) or _end_after_damage(text)) is not None:
         text, found.tail = ended
     found.valid = (entries := layout.entries(text)) is not None
-    if entries is not None or (entries := _entries_mended(text, found)) is not None:
-        for entry in entries:
-            _read_entry(bytes(entry), found)
-            if all_or_nothing and UNREADABLE in found.counts:
-                break
+    mended = entries if entries is not None else _entries_mended(text)
+    if mended is not None:
+        written = _pieces(text) if entries is None else mended
+        _read_entries(written, mended, found, all_or_nothing=all_or_nothing)
         return found
     _read_pieces(text, found, all_or_nothing=all_or_nothing)
     if last and found.tail is None:
@@ -87,16 +85,15 @@ def salvage(text: bytes, *, last: bool = False, all_or_nothing: bool = False) ->
     return found
 
 
-def _entries_mended(text: bytes, found: Salvage) -> list[Raw] | None:
-    """The entries of text that is valid JSON when mended, in one go; None if it is not, or its entries are not plain to see."""
+def _pieces(text: bytes) -> list[bytes]:
+    return [piece.strip(_BETWEEN) for piece in _CUT.split(text)]
+
+
+def _entries_mended(text: bytes) -> list[Raw] | None:
+    """The entries of text that is valid JSON when it is mended in one go; None if their number is in doubt."""
     if len(text) > _MENDED_IN_ONE_GO_BYTES or (entries := layout.entries(mend(text))) is None:
         return None
-    pieces = [piece.strip(_BETWEEN) for piece in _CUT.split(text)]
-    if len(pieces) != len(entries):
-        return None
-    blanked = (piece.translate(_CONTROLS_TO_BLANKS) for piece in pieces)
-    found.mended.update(at for at, (e, p) in enumerate(zip(entries, blanked, strict=True)) if bytes(e) != p)
-    return entries
+    return entries if len(entries) == len(_CUT.findall(text)) + 1 else None
 
 
 def _end_after_damage(text: bytes) -> tuple[bytes, bytes] | None:
@@ -115,12 +112,20 @@ def _forget_partial_entry(found: Salvage) -> None:
         found.counts[UNREADABLE] -= 1
 
 
-def _read_entry(entry: bytes, found: Salvage) -> None:
-    """Read an entry whose extent is known."""
-    if (event := _strict(entry)) is not None:
-        found.events.append(event)
-    elif not _read_mended(entry, found):
-        found.leave_out(UNREADABLE)
+def _read_entries(
+    written: Sequence[bytes | Raw], mended: Sequence[Raw], found: Salvage, *, all_or_nothing: bool
+) -> None:
+    """Read entries whose extent is known, each as it was written or else mended."""
+    for text, valid in zip(written, mended, strict=True):
+        event = _strict(text)
+        if event is None and (event := _strict(valid)) is not None:
+            found.mended.add(len(found.events))
+        if event is not None:
+            found.events.append(event)
+        elif not _read_mended(bytes(valid), found):
+            found.leave_out(UNREADABLE)
+            if all_or_nothing:
+                return
 
 
 def _read_pieces(text: bytes, found: Salvage, *, all_or_nothing: bool) -> None:
@@ -158,7 +163,7 @@ def _may_continue(text: bytes) -> bool:
     return text.count(b"{") > text.count(b"}") or text.count(b'"') % 2 == 1
 
 
-def _strict(text: bytes) -> r.Event | None:
+def _strict(text: bytes | Raw) -> r.Event | None:
     try:
         return _EVENT.decode(text)
     except layout.DAMAGE:

@@ -167,7 +167,8 @@ def assert_adds_up(view: View) -> None:
     assert min(measured.busy_ns, measured.idle_ns, measured.overlap_ns) >= 0
     assert sum(row.time_ns for row in classed.classes) == measured.busy_ns
     assert sum(row.time_ns for row in caused.idle_causes) == measured.idle_ns
-    assert all(row.time_ns >= 0 for row in (*classed.classes, *caused.idle_causes))
+    assert all(row.time_ns >= 0 for row in classed.classes)
+    assert all(row.time_ns >= 0 for row in caused.idle_causes)
     assert all(sum(gap.causes.values()) == gap.dur_ns for gap in caused.largest_gaps)
 
 

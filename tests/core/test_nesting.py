@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mmprof.analyzers import nesting
 
 KINDS = ("python", "annotation", "operator", "runtime", "driver")
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "thread": pl.UInt32,
     "start_ns": pl.Int64,
     "dur_ns": pl.Int64,
@@ -223,3 +223,13 @@ def test_climb_finds_the_innermost_accepted_ancestor(rows: list[Row], data: st.D
         return row
 
     assert climbed.to_list() == [innermost(row) for row in starts]
+
+
+@pytest.mark.parametrize("depth", [10, 64, 65, 66, 5_000])
+def test_climbing_out_of_a_deep_recursion(depth: int) -> None:
+    parent = pl.Series([None, *range(depth)], dtype=pl.UInt32)
+    accepted = pl.Series([True, *([False] * depth)])
+    start = pl.Series([depth, 0, None, 5], dtype=pl.UInt32)
+    assert nesting.climb(parent, start, accepted).to_list() == [0, 0, None, 0]
+    nowhere = pl.Series([False] * (depth + 1))
+    assert nesting.climb(parent, start, nowhere).to_list() == [None, None, None, None]

@@ -48,6 +48,14 @@ ODD: Final[tuple[Any, ...]] = (
 BYTES: Final = (b"", b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\x00", b"\xff", b"\xed\xa0\x80", b"\n", b"NaN",
                 b"-inf", b"e9", b"null", b"},\n  {", b"}, {", b"\\ud800", b"\\q", b"0", b"-", b".", b"]}")  # fmt: skip
 
+PACKING: Final[tuple[Callable[[bytes], bytes], ...]] = (
+    bytes,
+    bytes,
+    bytes,
+    gzip.compress,
+    zstandard.compress,
+)
+
 Events = list[dict[str, Any]]
 
 
@@ -222,7 +230,7 @@ def damaged(rnd: random.Random) -> bytes:
     )
     for _ in range(rnd.choice([0, 1, 1, 2, 6])):
         data = rnd.choice(TEXTUAL)(rnd, data)
-    packed = rnd.choice([bytes, bytes, bytes, gzip.compress, zstandard.compress])(data)
+    packed = rnd.choice(PACKING)(data)
     return rnd.choice(TEXTUAL)(rnd, packed) if packed is not data and rnd.random() < 0.5 else packed
 
 

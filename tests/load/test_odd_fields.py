@@ -223,7 +223,7 @@ def test_a_collective_with_sizes_of_any_type(tmp_path: Path) -> None:
 
 
 def test_shapes_of_any_type_are_kept_as_they_are(tmp_path: Path) -> None:
-    args = {
+    args: dict[str, Any] = {
         "Input Dims": "odd",
         "Input type": None,
         "Input Strides": [[]],

@@ -47,7 +47,8 @@ def positions(trace: Trace) -> set[int]:
 def ends_of_events(text: str) -> list[int]:
     """Where each event ends, found by reading the array as JSON."""
     at = text.index("[", text.find('"traceEvents"')) + 1 if "traceEvents" in text else 1
-    decoder, ends = json.JSONDecoder(), []
+    decoder = json.JSONDecoder()
+    ends: list[int] = []
     while True:
         at = re.compile(r"[\s,]*").match(text, at).end()  # type: ignore[union-attr]
         if text[at] == "]":
