@@ -97,15 +97,10 @@ def decode_fragment(decoder: b.Decoder, fragment: Fragment) -> Decoded:
         done.blocks.append(block)
         unclear.clear()
     rest = b",".join(unclear)
-    if (
-        not done.blocks and rest
-    ):  # nothing shows that the array's end was found: it may be that of a list in what follows
+    if rest and not done.blocks:
+        # the end that was found may be that of a list inside an event or in the metadata: nothing here shows which
         return Decoded(fragment.index, before=fragment.text)
-    return (
-        msgspec.structs.replace(done, after=rest)
-        if done.blocks
-        else msgspec.structs.replace(done, before=rest)
-    )
+    return msgspec.structs.replace(done, after=rest)
 
 
 def place_of(fragment: int, *, offset: int = 0) -> int:
