@@ -56,9 +56,10 @@ NOTES: Final[dict[str, NoteKind]] = {
         "is `dispatch`, time outside operators is `python`.",
     ),
     "MM-N005": NoteKind(
-        "{count} host events end after the event that contains them; they were cut at its end",
+        "{count} host events cross another one on their thread; one of each pair was cut so that they nest",
         "Nesting is read from times, and a few events cross: the profiler's own frames, pybind calls, times rounded to "
-        "microseconds. Cutting keeps each nanosecond of a thread with one innermost event.",
+        "microseconds. A Python frame that opened a context ends where the context begins; other events end where the one "
+        "around them does. So each nanosecond of a thread has one innermost event.",
     ),
     "MM-N006": NoteKind(
         "{count} activities overlap another one on the same stream",
@@ -95,7 +96,8 @@ NOTES: Final[dict[str, NoteKind]] = {
     ),
     "MM-N015": NoteKind(
         "{count} pieces of the event list could not be read and were skipped",
-        "They are not valid JSON even after mending, for instance because of an unescaped quote in a name.",
+        "They are not valid JSON even after mending, for instance because of an unescaped quote in a name, or are no events: "
+        "entries without a phase.",
     ),
     "MM-N016": NoteKind(
         "{count} events of a phase that Kineto does not write were ignored",
