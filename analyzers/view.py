@@ -14,7 +14,6 @@ import polars as pl
 from mmprof.analyzers import attribution, busy, costing, idle, intervals
 from mmprof.analyzers.classes import CLASSES
 from mmprof.analyzers.lineage import Lineage, lineage
-from mmprof.analyzers.load import categories as c
 
 if TYPE_CHECKING:
     from mmprof.analyzers.devices import DeviceMatch
@@ -119,8 +118,3 @@ class View:
     def costs(self) -> pl.DataFrame:
         """FLOPs, bytes and bound of each of `activities`, see `costing.costs`."""
         return costing.costs(self.activities, self.trace, self.match.spec if self.match else None)
-
-    @cached_property
-    def kernels(self) -> pl.DataFrame:
-        """The selected kernels, without copies and memsets."""
-        return self.activities.filter(pl.col("kind").is_in([c.KERNEL, c.OPERATOR]))
