@@ -63,6 +63,9 @@ KIND_OF_CATEGORY: Final[dict[str, str]] = {
     "Trace": OTHER,
 }
 
+# Arrows between events, of 2021 (`async`) to today.
+FLOW_CATEGORIES: Final = ("ac2g", "fwdbwd", "async_gpu", "async_cpu_to_gpu", "async")
+
 # The 2021 exporter wrote annotations as operators: only the name tells them apart.
 ANNOTATION_PREFIXES: Final = ("ProfilerStep#", "enumerate(DataLoader)", "Optimizer.", "nn.Module: ")
 

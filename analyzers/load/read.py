@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any, Final
 
 import msgspec
 
 from mmprof.analyzers.errors import MmprofError
-from mmprof.analyzers.load import blocks as b
+from mmprof.analyzers.load import columns as k
 from mmprof.analyzers.load import repair
+from mmprof.analyzers.load.blocks import Decoder
 from mmprof.analyzers.load.layout import DAMAGE, Fragment, Head, metadata_of, split, tail_metadata
 from mmprof.analyzers.load.source import Source, empty, plain_size_hint
 from mmprof.analyzers.load.worker import (
@@ -40,8 +42,8 @@ _MESSAGE: Final = msgspec.msgpack.Decoder(Message)
 class Share:
     """The blocks of one decoder and what their codes stand for."""
 
-    blocks: list[b.Block]
-    tables: b.Tables
+    blocks: list[k.Block]
+    tables: k.Tables
 
 
 @dataclass
@@ -118,7 +120,7 @@ def _collector_off() -> Iterator[None]:
 
 
 def _read_here(source: Source) -> RawTrace:
-    decoder = b.Decoder()
+    decoder = Decoder()
     parts = split(source)
     head = next(parts)
     done = list(decode_share(decoder, parts))
@@ -253,9 +255,11 @@ def _json_type(value: object) -> str:
     return names.get(type(value), "a number")
 
 
-def _assemble(trace: RawTrace, head: bytes, shares: list[tuple[b.Tables, list[Decoded]]]) -> None:
+def _assemble(trace: RawTrace, head: bytes, shares: list[tuple[k.Tables, list[Decoded]]]) -> None:
     trace.is_array = not head
-    trace.shares = [Share([k for d in done for k in d.blocks], tables) for tables, done in shares]
+    trace.shares = [
+        Share([block for d in done for block in d.blocks], tables) for tables, done in shares
+    ]
     done = sorted((d for _, decoded in shares for d in decoded), key=lambda d: d.index)
     tail = _salvage_runs(trace, done)
     if tail is None:
@@ -268,7 +272,8 @@ def _assemble(trace: RawTrace, head: bytes, shares: list[tuple[b.Tables, list[De
 
 def _number_events(trace: RawTrace) -> None:
     """Give each block the position of its first event, and gather what the blocks counted."""
-    for block in sorted((k for share in trace.shares for k in share.blocks), key=lambda k: k.index):
+    blocks = (block for share in trace.shares for block in share.blocks)
+    for block in sorted(blocks, key=attrgetter("index")):
         block.first_event = trace.events
         trace.events += block.events
         trace.labels += block.labels
@@ -279,7 +284,7 @@ def _number_events(trace: RawTrace) -> None:
 
 def _salvage_runs(trace: RawTrace, done: list[Decoded]) -> bytes | None:
     """Read the text that no fragment could read alone; what follows the event array, None if that has no end."""
-    decoder, blocks = b.Decoder(unpadded=trace.unpadded), []
+    decoder, blocks = Decoder(unpadded=trace.unpadded), []
     tail = next((d.tail for d in done if d.tail is not None), None)
     for place, text, last in _runs(done):
         found = repair.salvage(text, last=last and tail is None)

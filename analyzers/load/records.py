@@ -1,16 +1,20 @@
 """The shape of trace events as msgspec decodes them.
 
-Nearly all events are `Clean`: decoded with their arguments in one step. Where one in a block has an argument of a type
-that no exporter writes, the block is decoded again with `args` left as text, which is then read field by field.
+Nearly all events are `Clean`: decoded with their arguments in one step, as the class of their category. Where a block has an
+event of another form, it is decoded again with times and `args` left as text, which is then read field by field.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from math import nan
+from typing import Any, Final, Literal, Union, cast
 
-from msgspec import Raw, Struct, field
+from msgspec import Raw, Struct, defstruct, field
+
+from mmprof.analyzers.load import categories as c
 
 ABSENT: Final = Raw()
+NULL: Final = -(2**63)
 NO_TIME: Final = Raw(b"0")
 
 # Exporters write the same argument as a number or as text ("0x0", "inf"); what is not a whole number becomes null.
@@ -85,9 +89,9 @@ Event = Complete | Instant | Metadata | FlowStart | FlowEnd | FlowStep | Counter
 class Args(Struct, gc=False, frozen=True):
     """The arguments that analyses read of operators, calls, activities and synchronisation records."""
 
-    correlation: Number = None
-    sequence: Number = field(default=None, name="Sequence number")
-    forward_thread: Number = field(default=None, name="Fwd thread id")
+    correlation: Number = NULL
+    sequence: Number = field(default=NULL, name="Sequence number")
+    forward_thread: Number = field(default=NULL, name="Fwd thread id")
     dims: Raw = field(default=ABSENT, name="Input Dims")
     types: Raw = field(default=ABSENT, name="Input type")
     strides: Raw = field(default=ABSENT, name="Input Strides")
@@ -95,11 +99,11 @@ class Args(Struct, gc=False, frozen=True):
     dims_2021: Raw = field(default=ABSENT, name="Input dims")
     kernel_backend: Raw = ABSENT
     kernel_kwargs: Raw = ABSENT
-    stream: Number = None
-    device: Number = None
-    bytes: Number = None
-    graph_node: Number = field(default=None, name="graph node id")
-    occupancy: Number = field(default=None, name="est. achieved occupancy %")
+    stream: Number = NULL
+    device: Number = NULL
+    bytes: Number = NULL
+    graph_node: Number = field(default=NULL, name="graph node id")
+    occupancy: Number = field(default=NULL, name="est. achieved occupancy %")
     grid: Raw = ABSENT
     block: Raw = ABSENT
     collective: Number = field(default=None, name="Collective name")
@@ -107,8 +111,8 @@ class Args(Struct, gc=False, frozen=True):
     in_elements: Number = field(default=None, name="In msg nelems")
     out_elements: Number = field(default=None, name="Out msg nelems")
     group_size: Number = field(default=None, name="Group size")
-    wait_on_stream: Number = None
-    wait_on_correlation: Number = field(default=None, name="wait_on_cuda_event_record_corr_id")
+    wait_on_stream: Number = NULL
+    wait_on_correlation: Number = field(default=NULL, name="wait_on_cuda_event_record_corr_id")
 
 
 NO_ARGS: Final = Args()
@@ -117,25 +121,78 @@ NO_ARGS: Final = Args()
 class MemoryArgs(Struct, gc=False, frozen=True):
     """Arguments of a `[memory]` instant; negative bytes are a release."""
 
-    address: Number = field(default=None, name="Addr")
-    bytes: Number = field(default=None, name="Bytes")
-    total_allocated: Number = field(default=None, name="Total Allocated")
-    total_reserved: Number = field(default=None, name="Total Reserved")
-    device_type: Number = field(default=None, name="Device Type")
-    device: Number = field(default=None, name="Device Id")
+    address: Number = field(default=NULL, name="Addr")
+    bytes: Number = field(default=NULL, name="Bytes")
+    total_allocated: Number = field(default=NULL, name="Total Allocated")
+    total_reserved: Number = field(default=NULL, name="Total Reserved")
+    device_type: Number = field(default=NULL, name="Device Type")
+    device: Number = field(default=NULL, name="Device Id")
 
 
-class Clean(Struct, gc=False, tag_field="ph", tag="X"):
-    """A complete event whose arguments all have the expected types: the form that nearly all events have."""
+class Clean(Struct, gc=False):
+    """A complete event whose fields all have the expected types; its class tells its category.
 
-    cat: str = ""
+    `dur` is a float64, which holds nanoseconds exactly up to days; NaN where the event has none.
+    """
+
     name: str = ""
     pid: int | str = 0
     tid: int | str = 0
     ts: Raw = ABSENT
-    dur: Raw = ABSENT
+    dur: float = nan
+
+
+class CleanWithArgs(Clean, gc=False):
+    """A clean event of a category whose arguments are read."""
+
     args: Args = NO_ARGS
 
 
-CleanEvent = Clean | Instant | Metadata | FlowStart | FlowEnd | FlowStep | Counter
-Entry = Event | Clean | Unread
+class CleanMemory(Clean, gc=False, tag_field="cat", tag="cpu_instant_event", kw_only=True):
+    """A `[memory]` instant, as libkineto writes it."""
+
+    ph: Literal["i"]
+    name: Literal["[memory]"]
+    dur: float = 0.0
+    args: MemoryArgs = MemoryArgs()
+
+
+class CleanFlow(Struct, gc=False):
+    """A flow's start or end."""
+
+
+def _clean_class(category: str) -> type[Clean]:
+    has_args = c.kind_of(category) not in _WITHOUT_ARGS
+    made = defstruct(
+        f"Clean_{category}",
+        [("ph", Literal["X"])],
+        bases=(CleanWithArgs if has_args else Clean,),
+        tag_field="cat",
+        tag=category,
+        gc=False,
+        kw_only=True,
+    )
+    return cast("type[Clean]", made)
+
+
+def _flow_class(category: str) -> type[Struct]:
+    return defstruct(
+        f"Flow_{category}",
+        [("ph", Literal["s", "f"])],
+        bases=(CleanFlow,),
+        tag_field="cat",
+        tag=category,
+        gc=False,
+    )
+
+
+_WITHOUT_ARGS: Final = frozenset((c.ANNOTATION, c.PYTHON, c.OVERHEAD, c.OTHER))
+CLEAN_CATEGORIES: Final[dict[type[Struct], str]] = {
+    CleanMemory: "cpu_instant_event",
+    **{_clean_class(name): name for name, kind in c.KIND_OF_CATEGORY.items() if kind != c.MEMORY},
+}
+CLEAN_EVENTS: Final[Any] = list[  # type: ignore[misc]
+    Union[(*CLEAN_CATEGORIES, *map(_flow_class, c.FLOW_CATEGORIES))]
+]
+
+Entry = Event | Unread

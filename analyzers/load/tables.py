@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -11,8 +12,8 @@ import msgspec
 import polars as pl
 
 from mmprof.analyzers import nesting
-from mmprof.analyzers.load import blocks as b
 from mmprof.analyzers.load import categories as c
+from mmprof.analyzers.load import columns as b
 from mmprof.analyzers.load.checks import check
 from mmprof.analyzers.load.link import link
 from mmprof.analyzers.load.read import RawTrace
@@ -135,7 +136,7 @@ def _frame(raw: RawTrace, words: _Vocabulary, family: str) -> pl.DataFrame:
     columns = (*_COMMON, *_CODES.get(family, ()), "start_ns", "dur_ns", *_INTS[family])
     parts = [_share_frame(s.blocks, family, words, i) for i, s in enumerate(raw.shares)]
     schema = {n: pl.UInt32 if _is_code(n, family) else pl.Int64 for n in columns}
-    frame = pl.concat([pl.DataFrame(schema=schema), *(p for p in parts if p.width)])
+    frame = pl.concat([pl.DataFrame(schema=schema), *(p.select(columns) for p in parts if p.width)])
     return frame.with_columns(
         pl.col("name").cat.to(pl.Enum(words.values("names"))),
         pl.col("category").cat.to(pl.Enum(words.values("categories"))),
@@ -154,8 +155,8 @@ def _share_frame(
     if not held:
         return pl.DataFrame()
     first = held[0][1]
-    codes = {n: _joined("I", pl.UInt32, (c.codes[n] for _, c in held)) for n in first.codes}
-    ints = {n: _joined("q", pl.Int64, (c.ints[n] for _, c in held)) for n in first.ints}
+    codes = {n: _joined(pl.UInt32, 4, (c.codes[n] for _, c in held)) for n in first.codes}
+    ints = {n: _joined(pl.Int64, 8, (c.ints[n] for _, c in held)) for n in first.ints}
     offsets = array("I")
     for first_event, columns in held:
         offsets.extend(array("I", [first_event]) * (len(columns.codes["event"]) // 4))
@@ -163,8 +164,14 @@ def _share_frame(
     return pl.DataFrame({n: words.translate(share, n, s) for n, s in codes.items()} | ints)
 
 
-def _joined(typecode: str, dtype: type[pl.DataType], parts: Iterable[bytes]) -> pl.Series:
-    return pl.Series(array(typecode, b"".join(parts)), dtype=dtype)
+def _joined(dtype: type[pl.DataType], size: int, parts: Iterable[bytes]) -> pl.Series:
+    """Numbers from their bytes, without an object for each."""
+    data = b"".join(parts)
+    count = len(data) // size
+    numbers = pl.Series([data]).bin.reinterpret(
+        dtype=pl.Array(dtype, count), endianness=sys.byteorder
+    )
+    return numbers.reshape((count,))
 
 
 def _with_kind(frame: pl.DataFrame) -> pl.DataFrame:

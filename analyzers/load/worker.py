@@ -14,8 +14,9 @@ from typing import IO, Final
 import msgspec
 
 from mmprof.analyzers.errors import MmprofError
-from mmprof.analyzers.load import blocks as b
+from mmprof.analyzers.load import columns as k
 from mmprof.analyzers.load import repair
+from mmprof.analyzers.load.blocks import Decoder
 from mmprof.analyzers.load.layout import DAMAGE, Fragment, Head, array_end, blocks, split
 from mmprof.analyzers.load.source import Source
 from mmprof.analyzers.load.times import looks_unpadded
@@ -37,7 +38,7 @@ class Decoded(msgspec.Struct, tag=True):
 
     index: int
     before: bytes = b""
-    blocks: list[b.Block] = []
+    blocks: list[k.Block] = []
     after: bytes = b""
     tail: bytes | None = None
 
@@ -45,7 +46,7 @@ class Decoded(msgspec.Struct, tag=True):
 class Finished(msgspec.Struct, tag=True):
     """What the codes of all blocks of this process stand for, and what it learned of the file."""
 
-    tables: b.Tables
+    tables: k.Tables
     sha256: str
     read_bytes: int
     plain_bytes: int
@@ -66,7 +67,7 @@ Message = Decoded | Finished | Failed
 
 
 def decode_share(
-    decoder: b.Decoder, parts: Iterable[Head | Fragment], *, index: int = 0, count: int = 1
+    decoder: Decoder, parts: Iterable[Head | Fragment], *, index: int = 0, count: int = 1
 ) -> Iterator[Decoded]:
     """Decode every `count`-th fragment of a trace, from `index` on; the first one tells how times are written."""
     for part in parts:
@@ -78,7 +79,7 @@ def decode_share(
             yield decode_fragment(decoder, part)
 
 
-def decode_fragment(decoder: b.Decoder, fragment: Fragment) -> Decoded:
+def decode_fragment(decoder: Decoder, fragment: Fragment) -> Decoded:
     """Decode a fragment block by block; unclear neighbours are joined, those at its ends are left to the caller."""
     text, tail = fragment.text, None
     if fragment.last and (ended := array_end(text)) is not None:
@@ -108,15 +109,15 @@ def place_of(fragment: int, *, offset: int = 0) -> int:
     return 3 * fragment + 1 + offset
 
 
-def salvaged_block(decoder: b.Decoder, place: int, found: repair.Salvage) -> b.Block:
+def salvaged_block(decoder: Decoder, place: int, found: repair.Salvage) -> k.Block:
     """The block of events that were read from unclean text."""
     block = decoder.block(place, found.events, found.mended)
     for code, count in found.counts.items():
-        b.count_note(block, code, count)
+        k.count_note(block, code, count)
     return block
 
 
-def _decode(decoder: b.Decoder, place: int, text: bytes) -> b.Block | None:
+def _decode(decoder: Decoder, place: int, text: bytes) -> k.Block | None:
     """The block of some text; None where something in it can only be read with its neighbours, or not at all."""
     try:
         return decoder.decode(place, text)
@@ -126,7 +127,7 @@ def _decode(decoder: b.Decoder, place: int, text: bytes) -> b.Block | None:
 
 
 def _share(path: str, index: int, count: int) -> Iterator[Message]:
-    decoder, source = b.Decoder(), Source(path)
+    decoder, source = Decoder(), Source(path)
     try:
         yield from decode_share(decoder, split(source), index=index, count=count)
     except MmprofError as error:
