@@ -59,14 +59,15 @@ class Fragment:
     last: bool
 
 
-def split(stream: Iterable[bytes]) -> Iterator[Head | Fragment]:
-    """The head of the document, then its fragments in order, the last one marked."""
+def split(stream: Iterable[bytes]) -> tuple[Head, Iterator[Fragment]]:
+    """The head of the document, and its fragments in order, the last one marked; none where no array was found."""
     chunks = iter(stream)
     head, rest = _read_head(chunks)
-    yield head
-    if not head.found:
-        return
-    buffer, index, searched = bytearray(rest), 0, SUPER_BLOCK_BYTES
+    return head, _fragments(rest, chunks) if head.found else iter(())
+
+
+def _fragments(start: bytes, chunks: Iterable[bytes]) -> Iterator[Fragment]:
+    buffer, index, searched = bytearray(start), 0, SUPER_BLOCK_BYTES
     for chunk in chunks:
         buffer += chunk
         while len(buffer) > searched:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -20,22 +18,15 @@ from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.load import columns as k
 from mmprof.analyzers.load import repair
 from mmprof.analyzers.load.blocks import Decoder
-from mmprof.analyzers.load.layout import DAMAGE, Fragment, Head, metadata_of, split, tail_metadata
+from mmprof.analyzers.load.layout import DAMAGE, Fragment, metadata_of, split, tail_metadata
+from mmprof.analyzers.load.parallel import Decoders
 from mmprof.analyzers.load.source import Source, empty, plain_size_hint
-from mmprof.analyzers.load.worker import (
-    LENGTH_BYTES,
-    Decoded,
-    Failed,
-    Finished,
-    Message,
-    decode_share,
-    place_of,
-    salvaged_block,
-)
+from mmprof.analyzers.load.times import looks_unpadded
+from mmprof.analyzers.load.worker import Decoded, decode_fragment, place_of, salvaged_block
 
 PARALLEL_FROM_BYTES: Final = 4 << 20
 MAX_PROCESSES: Final = 4
-_MESSAGE: Final = msgspec.msgpack.Decoder(Message)
+_TIMES_BYTES: Final = 1 << 20
 
 
 @dataclass
@@ -120,71 +111,39 @@ def _collector_off() -> Iterator[None]:
 
 
 def _read_here(source: Source) -> RawTrace:
-    decoder = Decoder()
-    parts = split(source)
-    head = next(parts)
-    done = list(decode_share(decoder, parts))
-    trace = RawTrace(source, unpadded=decoder.unpadded)
-    _assemble(trace, _checked(head, source), [(decoder.tables(), done)])
+    head, fragments, unpadded = _opened(source)
+    decoder = Decoder(unpadded=unpadded)
+    done = [decode_fragment(decoder, fragment) for fragment in fragments]
+    trace = RawTrace(source, unpadded=unpadded)
+    _assemble(trace, head, [(decoder.tables(), done)])
     return trace
 
 
 def _read_parallel(source: Source, count: int) -> RawTrace:
-    opened = Source(source.name)
-    head = _checked(next(split(opened)), opened)
-    with ThreadPoolExecutor(count) as pool:
-        waiting = [pool.submit(_receive, source.name, index, count) for index in range(count)]
-        results = [w.result() for w in waiting]
-    if any(
-        r is None for r in results
-    ):  # a process could not be started or was killed: read without
-        return _read_here(source)
-    shares = [r for r in results if r is not None]
-    facts = shares[0][0]
-    source.adopt(facts.sha256, facts.read_bytes, facts.plain_bytes, facts.cut)
-    trace = RawTrace(source, unpadded=facts.unpadded)
-    _assemble(trace, head, [(finished.tables, decoded) for finished, decoded in shares])
+    try:
+        with Decoders(count) as decoders:
+            head, fragments, unpadded = _opened(source)
+            shares = decoders.decode(fragments, unpadded=unpadded)
+    except OSError:  # a process could not be started
+        shares = None
+    if shares is None:
+        return _read_here(Source(source.name))
+    trace = RawTrace(source, unpadded=unpadded)
+    _assemble(trace, head, shares)
     return trace
 
 
-def _receive(name: str, index: int, count: int) -> tuple[Finished, list[Decoded]] | None:
-    """Run one decoding process and collect what it sends; None if it did not finish."""
-    code = (
-        f"import sys; sys.path[:] = {sys.path!r}; "
-        f"from mmprof.analyzers.load.worker import main; main({name!r}, {index}, {count})"
-    )
-    try:
-        # what a process says of its own failure would only repeat what reading here says next
-        process = subprocess.Popen(  # noqa: S603  (this interpreter, our own code)
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-    except OSError:
-        return None
-    with process:
-        assert process.stdout is not None
-        messages = list(_messages(process.stdout))
-    for failed in messages:
-        if isinstance(failed, Failed):
-            raise MmprofError(failed.code, failed.message, found=failed.found, hint=failed.hint)
-    decoded = [m for m in messages if isinstance(m, Decoded)]
-    return next(((m, decoded) for m in messages if isinstance(m, Finished)), None)
-
-
-def _messages(pipe: IO[bytes]) -> Iterator[Message]:
-    while len(length := pipe.read(LENGTH_BYTES)) == LENGTH_BYTES:
-        yield _MESSAGE.decode(pipe.read(int.from_bytes(length, "little")))
-
-
-def _checked(head: Head | Fragment, source: Source) -> bytes:
-    """The text before the event array.
+def _opened(source: Source) -> tuple[bytes, Iterator[Fragment], bool]:
+    """The text before the event array, its fragments, and whether times are written without leading zeros.
 
     Raises:
         MmprofError: There is no event array.
     """
-    assert isinstance(head, Head)
-    if head.found:
-        return head.text
-    raise no_trace(source, head.text)
+    head, fragments = split(source)
+    if not head.found:
+        raise no_trace(source, head.text)
+    first = next(fragments)
+    return head.text, chain([first], fragments), looks_unpadded(first.text[:_TIMES_BYTES])
 
 
 def no_trace(source: Source, text: bytes) -> MmprofError:

@@ -48,21 +48,11 @@ class Source:
     plain_bytes: int = 0
     cut: str = ""
     _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
-    _known_sha256: str = ""
 
     @property
     def sha256(self) -> str:
         """Hash of the file's bytes, as far as it was read."""
-        return self._known_sha256 or self._digest.hexdigest()
-
-    def adopt(self, sha256: str, read_bytes: int, plain_bytes: int, cut: str) -> None:
-        """Take over what another process learned by reading the same file."""
-        self._known_sha256, self.read_bytes, self.plain_bytes, self.cut = (
-            sha256,
-            read_bytes,
-            plain_bytes,
-            cut,
-        )
+        return self._digest.hexdigest()
 
     def __iter__(self) -> Iterator[bytes]:
         with _open(self.name) as file:

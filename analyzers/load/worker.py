@@ -1,28 +1,25 @@
-"""A process that decodes every n-th fragment of a trace.
+"""A process that decodes fragments of a trace.
 
-It decompresses the whole file, which costs less than moving the text between processes, and writes to standard output
-messages of msgpack, each after its length in 8 bytes: fragments as they are done, the tables at the end.
+It reads fragments of text from standard input, each after a header, and writes to standard output messages of msgpack, each after
+its length in 8 bytes: what it decoded fragment by fragment, the tables at the end.
 """
 
 from __future__ import annotations
 
 import gc
+import struct
 import sys
-from collections.abc import Iterable, Iterator
 from typing import IO, Final
 
 import msgspec
 
-from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.load import columns as k
 from mmprof.analyzers.load import repair
 from mmprof.analyzers.load.blocks import Decoder
-from mmprof.analyzers.load.layout import DAMAGE, Fragment, Head, array_end, blocks, split
-from mmprof.analyzers.load.source import Source
-from mmprof.analyzers.load.times import looks_unpadded
+from mmprof.analyzers.load.layout import DAMAGE, Fragment, array_end, blocks
 
 LENGTH_BYTES: Final = 8
-_TIMES_BYTES: Final = 1 << 20
+_HEADER: Final = struct.Struct("<QQ??")
 
 
 class Decoded(msgspec.Struct, tag=True):
@@ -44,39 +41,17 @@ class Decoded(msgspec.Struct, tag=True):
 
 
 class Finished(msgspec.Struct, tag=True):
-    """What the codes of all blocks of this process stand for, and what it learned of the file."""
+    """What the codes of all blocks of this process stand for."""
 
     tables: k.Tables
-    sha256: str
-    read_bytes: int
-    plain_bytes: int
-    cut: str
-    unpadded: bool
 
 
-class Failed(msgspec.Struct, tag=True):
-    """The error that ended the process, as the fields of a `MmprofError`."""
-
-    code: str
-    message: str
-    found: str
-    hint: str
+Message = Decoded | Finished
 
 
-Message = Decoded | Finished | Failed
-
-
-def decode_share(
-    decoder: Decoder, parts: Iterable[Head | Fragment], *, index: int = 0, count: int = 1
-) -> Iterator[Decoded]:
-    """Decode every `count`-th fragment of a trace, from `index` on; the first one tells how times are written."""
-    for part in parts:
-        if isinstance(part, Head):
-            continue
-        if part.index == 0:
-            decoder.unpadded = looks_unpadded(part.text[:_TIMES_BYTES])
-        if part.index % count == index:
-            yield decode_fragment(decoder, part)
+def pack(fragment: Fragment, *, unpadded: bool) -> bytes:
+    """The header of a fragment: its place, the length of its text, whether it is the last, how its times are written."""
+    return _HEADER.pack(fragment.index, len(fragment.text), fragment.last, unpadded)
 
 
 def decode_fragment(decoder: Decoder, fragment: Fragment) -> Decoded:
@@ -126,31 +101,18 @@ def _decode(decoder: Decoder, place: int, text: bytes) -> k.Block | None:
     return None if repair.UNREADABLE in found.counts else salvaged_block(decoder, place, found)
 
 
-def _share(path: str, index: int, count: int) -> Iterator[Message]:
-    decoder, source = Decoder(), Source(path)
-    try:
-        yield from decode_share(decoder, split(source), index=index, count=count)
-    except MmprofError as error:
-        yield Failed(error.code, error.message, error.found, error.hint)
-    yield Finished(
-        decoder.tables(),
-        source.sha256,
-        source.read_bytes,
-        source.plain_bytes,
-        source.cut,
-        decoder.unpadded,
-    )
-
-
 def _send(message: Message, out: IO[bytes]) -> None:
     data = msgspec.msgpack.encode(message)
     out.write(len(data).to_bytes(LENGTH_BYTES, "little"))
     out.write(data)
+    out.flush()
 
 
-def main(path: str, index: int, count: int) -> None:
-    """Write the messages of this process's share to standard output."""
+def main() -> None:
+    """Decode the fragments of standard input until it ends."""
     gc.disable()  # events live for one block; the collector would walk them for nothing
-    for message in _share(path, index, count):
-        _send(message, sys.stdout.buffer)
-    sys.stdout.buffer.flush()
+    decoder, text, out = Decoder(), sys.stdin.buffer, sys.stdout.buffer
+    while len(header := text.read(_HEADER.size)) == _HEADER.size:
+        index, length, last, decoder.unpadded = _HEADER.unpack(header)
+        _send(decode_fragment(decoder, Fragment(index, text.read(length), last)), out)
+    _send(Finished(decoder.tables()), out)
