@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mmprof.analyzers import nesting
 from mmprof.analyzers.costs import (
     VIEW_MODEL,
     Cost,
@@ -24,6 +23,7 @@ from mmprof.analyzers.load import categories as c
 
 if TYPE_CHECKING:
     from mmprof.analyzers.devices import DeviceSpec
+    from mmprof.analyzers.hostwork import HostWork
     from mmprof.analyzers.trace import Trace
 
 BOUNDS: Final = ("compute", "memory", "latency", "transfer", "communication", "unknown")
@@ -34,12 +34,12 @@ _KEY: Final = ("name", "call", "element")
 _COST: Final = {"flops": pl.Int64, "bytes": pl.Int64, "dtype": pl.String, "model": pl.String}
 
 
-def costs(activities: pl.DataFrame, trace: Trace, spec: DeviceSpec | None) -> pl.DataFrame:
+def costs(activities: pl.DataFrame, host: HostWork, spec: DeviceSpec | None) -> pl.DataFrame:
     """The cost of each activity.
 
     Args:
         activities: With `row`, `kind`, `name`, `class`, `operator`, `bytes`, `own_ns` and collective columns.
-        trace: The trace they are of.
+        host: The host work of their trace.
         spec: Peaks of the device, None if it is not known.
 
     Returns:
@@ -47,7 +47,7 @@ def costs(activities: pl.DataFrame, trace: Trace, spec: DeviceSpec | None) -> pl
         (null: no model), `flops`, `bytes` (an operator's are on its first activity, so that sums count them once),
         `dtype`, `roofline_ns` (likewise) and `bound`.
     """
-    modelled = _with_cost(activities, trace)
+    modelled = _with_cost(activities, host)
     timed = modelled.with_columns(
         group_ns=pl.col("own_ns").sum().over("op_row"),
         first=pl.col("op_row").is_first_distinct() | pl.col("op_row").is_null(),
@@ -70,14 +70,14 @@ def costs(activities: pl.DataFrame, trace: Trace, spec: DeviceSpec | None) -> pl
     )
 
 
-def _with_cost(activities: pl.DataFrame, trace: Trace) -> pl.DataFrame:
+def _with_cost(activities: pl.DataFrame, host: HostWork) -> pl.DataFrame:
     """Add `op_row` and the cost columns: of the copy or collective itself, else of the operator."""
     plain = activities.select(
         "row", "kind", "class", "name", "operator", "own_ns", moved=_moved_bytes(activities)
     )
     is_moved = pl.col("kind").is_in([c.MEMCPY, c.MEMSET]) | (pl.col("class") == "communication")
     operator = plain.select(pl.when(~is_moved).then("operator")).to_series()
-    op_row, cost = _operator_costs(trace, operator, activities["name"])
+    op_row, cost = _operator_costs(host, operator, activities["name"])
     # CUTLASS names the tensor-core instruction: 16x8x8 (`s1688`) on float operands is TF32
     tf32 = pl.col("name").cast(pl.String).str.contains("tf32|s1688") & (pl.col("dtype") == "float")
     return pl.concat([plain.with_columns(op_row=op_row), cost], how="horizontal").with_columns(
@@ -113,24 +113,24 @@ def _moved_bytes(activities: pl.DataFrame) -> pl.Series:
 
 
 def _operator_costs(
-    trace: Trace, operator: pl.Series, kernel: pl.Series
+    host: HostWork, operator: pl.Series, kernel: pl.Series
 ) -> tuple[pl.Series, pl.DataFrame]:
     """For each operator row the innermost one around it (itself included) that has a cost, and that cost.
 
     Args:
-        trace: The trace.
+        host: The host work of the trace.
         operator: Operator row of each activity, null without one.
         kernel: Name of each activity: it tells the element type that lists of tensors do not record.
     """
+    trace = host.trace
     if trace.calls.height <= 1:  # nothing but the call without arguments: the trace has no shapes
         unknown = operator.to_frame("at").clear(len(operator))
         nothing = unknown.with_columns(pl.lit(None, t).alias(n) for n, t in _COST.items())
         return unknown["at"], nothing.select(*_COST)
-    is_operator = trace.host["kind"] == c.OPERATOR
     rounds = [_calls_of(trace, operator, kernel)]
     row = operator
     for _ in range(_CLIMB_LIMIT - 1):
-        row = nesting.climb(trace.host["parent"], trace.host["parent"].gather(row), is_operator)
+        row = host.above_operator.gather(row)
         rounds.append(_calls_of(trace, row, kernel))
     known = _cost_table(pl.concat(rounds).select(_KEY).unique(maintain_order=True), trace.calls)
     costed = [

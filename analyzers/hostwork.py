@@ -19,6 +19,7 @@ MODULE_PREFIX: Final = "nn.Module: "
 # The states of a thread that explain why it did not launch, the one that decides first (design: idle causes).
 STATES: Final = ("sync", "allocator", "runtime", "compile", "dataloader", "profiler", "dispatch")
 
+_STATE: Final = pl.Enum(STATES)
 _BLOCKING_CALL: Final = (
     r"Synchronize|^(?:cuda|hip)Memcpy(?:2D|3D|ToSymbol|FromSymbol|Peer)?(?:_ptds)?$|^hipMemcpyWithStream$"
     r"|^cuMemcpy(?:DtoH|HtoD|DtoD)?(?:_v2)?$|^zeEventHostSynchronize|^ur(?:QueueFinish|EventWait)"
@@ -92,9 +93,8 @@ class HostWork:
     def leaf_operators(self) -> pl.DataFrame:
         """Operators of the main thread that contain no operator, as activities."""
         host = self.trace.host
-        operator = host["kind"] == c.OPERATOR
-        rows = host.filter(operator)["row"]
-        outer = nesting.climb(host["parent"], host["parent"].gather(rows), operator)
+        operator = self.is_operator
+        outer = self.above_operator.filter(operator)
         leaves = host.filter(
             operator
             & (pl.col("thread") == self.main_thread)
@@ -151,47 +151,56 @@ class HostWork:
         return self._unions[thread]
 
     def _spans_by_state(self, thread: int) -> dict[str, pl.DataFrame]:
-        host = self.trace.host.filter(pl.col("thread") == thread)
+        parts = {state: part for (at, state), part in self._state_spans.items() if at == thread}
+        return parts | {"profiler": self._profiler_overhead}
+
+    @cached_property
+    def _state_spans(self) -> dict[tuple[int, str], pl.DataFrame]:
+        """The spans of every thread in every state."""
+        host = self.trace.host
         named = self._state_of_name.gather(host["name"].to_physical())
-        call = pl.col("kind").is_in(c.LAUNCH_KINDS)
-        region = pl.col("named").is_in(["compile", "dataloader"])
-        waiting = pl.col("row").is_in(self._waiting_operators.implode())
-        dispatch = pl.when(waiting).then(pl.lit("sync")).otherwise(pl.lit("dispatch"))
-        state = (
-            pl.when(call & pl.col("row").is_in(self.blocking_copies.implode()))
-            .then(pl.lit("sync"))
-            .when(region)
-            .then("named")
-            .when(call)
-            .then(pl.col("named").fill_null("runtime"))
-            .when(pl.col("kind") == c.OPERATOR)
-            .then(dispatch)
-        )
-        spans = host.select("start_ns", "end_ns", "kind", "row", named=named).select(
-            "start_ns", "end_ns", state=state
-        )
+        spans = host.select("thread", "start_ns", "end_ns", state=self._state(named))
         parts = spans.filter(pl.col("state").is_not_null()).partition_by(
-            "state", as_dict=True, include_key=False
+            ["thread", "state"], as_dict=True, include_key=False
         )
-        return {str(key[0]): part for key, part in parts.items()} | {
-            "profiler": self._profiler_overhead
-        }
+        return {(int(thread), str(state)): part for (thread, state), part in parts.items()}
+
+    def _state(self, named: pl.Series) -> pl.Series:
+        """The state that each host row puts its thread in, null for none; `named` is what its name stands for."""
+        host, blocking = self.trace.host, self.blocking_copies
+        waiting = self._waiting_operators
+        call = host["kind"].is_in(c.LAUNCH_KINDS)
+        state = (
+            pl.when(host["row"].is_in(pl.concat([blocking, waiting]).implode()))
+            .then(pl.lit("sync", _STATE))
+            .when(named.is_in(["compile", "dataloader"]))
+            .then(named)
+            .when(call)
+            .then(named.fill_null("runtime"))
+            .when(self.is_operator)
+            .then(pl.lit("dispatch", _STATE))
+        )
+        return pl.select(state).to_series()
 
     @cached_property
     def _state_of_name(self) -> pl.Series:
         """The state that each name stands for, if any, in the order of the name codes."""
         names = pl.DataFrame({"name": self.trace.host.schema["name"].categories})  # type: ignore[attr-defined]
         name = pl.col("name")
-        return names.select(
-            state=pl.when(name.str.contains(_COMPILE_REGION))
-            .then(pl.lit("compile"))
-            .when(name.str.contains(_LOADER_REGION))
-            .then(pl.lit("dataloader"))
-            .when(name.str.contains(_BLOCKING_CALL))
-            .then(pl.lit("sync"))
-            .when(name.str.contains(_ALLOCATOR_CALL))
-            .then(pl.lit("allocator"))
-        ).to_series()
+        return (
+            names.select(
+                state=pl.when(name.str.contains(_COMPILE_REGION))
+                .then(pl.lit("compile"))
+                .when(name.str.contains(_LOADER_REGION))
+                .then(pl.lit("dataloader"))
+                .when(name.str.contains(_BLOCKING_CALL))
+                .then(pl.lit("sync"))
+                .when(name.str.contains(_ALLOCATOR_CALL))
+                .then(pl.lit("allocator"))
+            )
+            .to_series()
+            .cast(_STATE)
+        )
 
     @cached_property
     def blocking_copies(self) -> pl.Series:

@@ -20,7 +20,7 @@ _OUTER_FIRST: Final = {"python": 0, "annotation": 1, "operator": 2, "runtime": 3
 _OPENED_BY_PYTHON: Final = ("annotation", "operator")
 _KEY_LIMIT: Final = 2**61
 _ROUNDS: Final = 16
-_CLIMBING_ROUNDS: Final = 64
+_ROWS_PER_CLIMBING_ROUND: Final = 10_000
 
 
 def nest(host: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -35,9 +35,7 @@ def nest(host: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     """
     ordered = (
         host.with_columns(
-            order=pl.col("kind")
-            .cast(pl.String)
-            .replace_strict(_OUTER_FIRST, default=2, return_dtype=pl.Int8),
+            order=pl.col("kind").replace_strict(_OUTER_FIRST, default=2, return_dtype=pl.Int8),
             end_ns=pl.col("start_ns") + pl.col("dur_ns"),
         )
         .sort(
@@ -193,11 +191,11 @@ def climb(parent: pl.Series, start: pl.Series, accepted: pl.Series) -> pl.Series
         accepted: Whether a row is accepted, for every row.
 
     Each round climbs one level for the rows that are not yet done; nearly all are after two. The few that are left after
-    many rounds stand in a deep recursion, through which `above` goes faster.
+    some rounds stand in a deep recursion, through which `above` goes faster; in a small table that is soon.
     """
     result = start.cast(pl.UInt32).alias("row")
     at = (~accepted.gather(result)).fill_null(value=False).arg_true()
-    for _ in range(_CLIMBING_ROUNDS):
+    for _ in range(2 + len(parent) // _ROWS_PER_CLIMBING_ROUND):
         if not len(at):
             return result
         rows = parent.gather(result.gather(at))

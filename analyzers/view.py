@@ -117,4 +117,4 @@ class View:
     @cached_property
     def costs(self) -> pl.DataFrame:
         """FLOPs, bytes and bound of each of `activities`, see `costing.costs`."""
-        return costing.costs(self.activities, self.trace, self.match.spec if self.match else None)
+        return costing.costs(self.activities, self.host, self.match.spec if self.match else None)

@@ -242,9 +242,12 @@ def _host_times(view: View) -> pl.DataFrame:
     counted = host["kind"] == c.OPERATOR
     if view.spans is not None:
         counted &= _in_spans(host["start_ns"], view.spans)
-    timing = host.select("name", "parent", spent_ns=pl.col("end_ns") - pl.col("start_ns"))
+    timing = host.select("name", spent_ns=pl.col("end_ns") - pl.col("start_ns"))
     called = timing.filter(counted)
-    around = host["name"].gather(nesting.climb(host["parent"], called["parent"], counted))
+    outer = (
+        view.host.above_operator if view.spans is None else nesting.above(host["parent"], counted)
+    )
+    around = host["name"].gather(enclosing.filter(counted))
     timed = called.select("name", "spent_ns", around=around)
     outer = pl.col("name").ne_missing(pl.col("around"))
     per_name = timed.group_by("name").agg(

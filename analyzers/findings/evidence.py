@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # The place that caused most is looked for among the largest items only: the rest could hardly change it.
 PLACE_SAMPLE: Final = 256
+_SMALL_ROWS: Final = 100_000
 _INSTANCE: Final = re.compile(r"_\d+$")
 
 
@@ -253,6 +254,8 @@ def _place(operator: str, source: str, module: str) -> str:
 
 def _ancestry(host: pl.DataFrame, rows: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
     """The rows and everything around them as a small host table, and the places of the rows in it."""
+    if len(host) < _SMALL_ROWS:  # a pass over all costs less than a round for each level
+        return host.select("name", "kind", "parent"), rows
     parents, found = host["parent"], [rows.unique()]
     while len(outer := parents.gather(found[-1]).drop_nulls().unique()):
         found.append(outer)

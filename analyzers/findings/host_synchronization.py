@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from mmprof.analyzers import nesting
 from mmprof.analyzers.findings.evidence import (
     covered,
     host_row_at,
@@ -20,7 +19,6 @@ from mmprof.analyzers.findings.evidence import (
 )
 from mmprof.analyzers.findings.registry import EVIDENCE_LIMIT, Match, finding
 from mmprof.analyzers.findings.thresholds import significant
-from mmprof.analyzers.load import categories as c
 from mmprof.analyzers.units import format_count
 
 if TYPE_CHECKING:
@@ -87,8 +85,9 @@ def _with_wait(view: View, gaps: pl.DataFrame) -> pl.DataFrame:
 
 def _waits(view: View) -> int:
     """Operators that waited, a blocking copy and the synchronization behind it counted once; and calls outside operators."""
-    host, rows = view.trace.host, stretches(view, "sync")["row"].drop_nulls()
-    operator = nesting.climb(host["parent"], rows, host["kind"] == c.OPERATOR)
+    rows = stretches(view, "sync")["row"].drop_nulls()
+    itself = view.host.is_operator.gather(rows)
+    operator = view.host.above_operator.gather(rows).zip_with(~itself, rows)
     return operator.drop_nulls().n_unique() + operator.null_count()
 
 

@@ -13,7 +13,6 @@ from typing import IO, Final, cast
 
 import msgspec
 
-import mmprof
 from mmprof.analyzers.load import columns as k
 from mmprof.analyzers.load.layout import Fragment
 from mmprof.analyzers.load.worker import LENGTH_BYTES, Decoded, Finished, Message, pack
@@ -75,7 +74,7 @@ class _Shared:
 
 def _start() -> subprocess.Popen[bytes]:
     # without `site`, which takes as long as all that the process imports; an editable install may need it to find mmprof
-    path = [*sys.path, str(Path(mmprof.__file__).parent.parent)]
+    path = [*sys.path, str(Path(__file__).parents[3])]
     # what a process says of its own failure would only repeat what reading without it says next
     return subprocess.Popen(  # noqa: S603  (this interpreter, our own code)
         [sys.executable, "-S", "-c", _WORKER.format(path=path)],

@@ -180,6 +180,8 @@ def _with_kind(frame: pl.DataFrame) -> pl.DataFrame:
     assert isinstance(categories, pl.Enum)
     kinds = pl.Series([c.kind_of(v) for v in categories.categories], dtype=_KINDS)
     kind = kinds.gather(frame["category"].to_physical()).alias("kind")
+    if "Operator" not in categories.categories:
+        return frame.with_columns(kind)
     annotation = pl.any_horizontal(
         pl.col("name").cast(pl.String).str.starts_with(p) for p in c.ANNOTATION_PREFIXES
     )

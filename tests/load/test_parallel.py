@@ -9,7 +9,7 @@ import pytest
 from loaded import assert_same, complete, counts, load_events, load_text, rich
 
 from mmprof.analyzers.errors import MmprofError
-from mmprof.analyzers.load import layout, load
+from mmprof.analyzers.load import layout, load, parallel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,3 +158,18 @@ def test_ids_beyond_64_bits_cross_processes(tmp_path: Path) -> None:
     one, two = (load_events(tmp_path, [event], processes=n) for n in (1, 2))
     assert_same(one, two)
     assert one.threads.select("pid", "tid").rows() == [(str(10**30), str(-(10**25)))]
+
+
+def test_without_a_working_process_the_trace_is_read_alone(
+    large: Path, alone: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "_WORKER", "raise SystemExit")
+    assert_same(alone, load(large, processes=2))
+
+
+def test_a_process_that_dies_halfway_costs_nothing(
+    large: Path, alone: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies = "import os, sys; os.read(0, 1 << 20); os.write(1, b'x' * 5)"
+    monkeypatch.setattr(parallel, "_WORKER", dies)
+    assert_same(alone, load(large, processes=2))
