@@ -244,7 +244,7 @@ def _host_times(view: View) -> pl.DataFrame:
         counted &= _in_spans(host["start_ns"], view.spans)
     timing = host.select("name", spent_ns=pl.col("end_ns") - pl.col("start_ns"))
     called = timing.filter(counted)
-    outer = (
+    enclosing = (
         view.host.above_operator if view.spans is None else nesting.above(host["parent"], counted)
     )
     around = host["name"].gather(enclosing.filter(counted))
