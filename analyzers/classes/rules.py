@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from mmprof.analyzers.classes.taxonomy import DEDICATED
@@ -27,21 +28,21 @@ class Rule:
         cls: The class it decides.
         words: Any of these substrings is a match. They are plain text because a kernel name is searched for several
             hundred of them: a substring test costs a small part of a regular expression's.
-        pattern: Searched where no word matched.
+        pattern: Regular expression in verbose syntax, searched where no word matched.
         over: The classes of the activity's own name that the rule may overrule; empty: all but the dedicated ones.
     """
 
     id: str
     cls: str
     words: tuple[str, ...] = ()
-    pattern: re.Pattern[str] | None = None
+    pattern: str = ""
     over: frozenset[str] = frozenset()
 
     def matches(self, text: str) -> bool:
         """Whether `text`, already folded, is what this rule is about."""
         if any(word in text for word in self.words):
             return True
-        return self.pattern is not None and self.pattern.search(text) is not None
+        return bool(self.pattern) and _compiled(self.pattern).search(text) is not None
 
     def may_overrule(self, own_class: str) -> bool:
         """Whether the rule applies to an activity whose own name says `own_class`."""
@@ -57,7 +58,13 @@ def words(rule_id: str, cls: str, text: str) -> Rule:
 
 def regex(rule_id: str, cls: str, pattern: str, *, over: Iterable[str] = ()) -> Rule:
     """A rule that matches where `pattern`, in verbose syntax and for lower-case text, is found."""
-    return Rule(rule_id, cls, pattern=re.compile(pattern, re.VERBOSE), over=frozenset(over))
+    return Rule(rule_id, cls, pattern=pattern, over=frozenset(over))
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compiled when first searched for: most traces need a few of the many rules."""
+    return re.compile(pattern, re.VERBOSE)
 
 
 def fold(name: str) -> str:

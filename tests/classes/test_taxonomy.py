@@ -73,7 +73,7 @@ def test_every_rule_decides_and_overrules_only_known_classes() -> None:
 
 
 def test_every_rule_can_match_something() -> None:
-    assert [rule.id for rule in RULES if not rule.words and rule.pattern is None] == [
+    assert [rule.id for rule in RULES if not rule.words and not rule.pattern] == [
         "operator:attention-chain"
     ]
 
