@@ -20,6 +20,7 @@ from mmprof.analyzers.load.ahead import ReadAhead
 from mmprof.analyzers.notes import Note, note
 from mmprof.analyzers.registry import analyses
 from mmprof.analyzers.trace import InputFacts, Trace
+from mmprof.analyzers.twin import load_twin, with_twin
 from mmprof.analyzers.view import HOST_DEVICE, View
 from mmprof.analyzers.windows import window_spans
 
@@ -36,12 +37,14 @@ class Options:
         device: Only this device; None for all.
         window: A step, phase, annotation or time range (`windows.window_spans`); empty for the whole trace.
         spec: Peaks to use instead of the device table's.
+        twin: A trace of the same work without graphs, whose operators stand for those of graph replays; empty for none.
     """
 
     rank: int | None = None
     device: int | None = None
     window: str = ""
     spec: DeviceSpec | None = None
+    twin: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,12 +139,14 @@ def analyze(
         ahead: One of the files, if its reading was started already.
 
     Raises:
-        MmprofError: An input cannot be read, nothing matches the options, or the results do not add up.
+        MmprofError: An input cannot be read, nothing matches the options, the twin is of other work, or the results do
+            not add up.
     """
     options = options or Options()
     gathered = _Gathered()
+    twin = load_twin(options.twin) if options.twin else None
     for trace in _traces(paths, gathered, ahead):
-        gathered.add(trace, options)
+        gathered.add(with_twin(trace, twin) if twin else trace, options)
         del trace  # or it would be kept while the next one is loaded
     _require_devices(gathered, options)
     notes = [*gathered.notes, *_same_rank(gathered)]

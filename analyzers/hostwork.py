@@ -1,4 +1,4 @@
-"""What the host threads did: launches, leaf operators, and the state of a thread at any time."""
+"""What the host threads did: launches, working operators, and the state of a thread at any time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from mmprof.analyzers import intervals, nesting
+from mmprof.analyzers.cpu_operators import DESCRIBES, WORKS
 from mmprof.analyzers.load import categories as c
+from mmprof.analyzers.trace import BORROWED_KINDS, OPERATOR_KINDS
 
 if TYPE_CHECKING:
     from mmprof.analyzers.trace import Trace
@@ -70,8 +72,9 @@ class HostWork:
 
     @cached_property
     def above_operator(self) -> pl.Series:
-        """For each host row the nearest operator above it."""
-        return nesting.above(self.trace.host["parent"], self.is_operator)
+        """For each host row the nearest operator above it, a borrowed one for borrowed rows."""
+        operator = self.trace.host["kind"].is_in(OPERATOR_KINDS)
+        return nesting.above(self.trace.host["parent"], operator)
 
     @cached_property
     def named(self) -> pl.Series:
@@ -82,6 +85,7 @@ class HostWork:
             self.is_operator
             | (host["kind"] == c.ANNOTATION)
             | ((host["kind"] == c.PYTHON) & is_module)
+            | host["kind"].is_in(BORROWED_KINDS)
         )
 
     @cached_property
@@ -90,16 +94,11 @@ class HostWork:
         return nesting.above(self.trace.host["parent"], self.named)
 
     @cached_property
-    def leaf_operators(self) -> pl.DataFrame:
-        """Operators of the main thread that contain no operator, as activities."""
-        host = self.trace.host
-        operator = self.is_operator
-        outer = self.above_operator.filter(operator)
-        leaves = host.filter(
-            operator
-            & (pl.col("thread") == self.main_thread)
-            & ~pl.col("row").is_in(outer.drop_nulls().implode())
-        )
+    def working_operators(self) -> pl.DataFrame:
+        """The outermost operators of the main thread that do work of their own, as activities."""
+        host, works = self.trace.host, self._works
+        is_outermost = works & nesting.above(host["parent"], works).is_null()
+        leaves = host.filter(is_outermost & (host["thread"] == self.main_thread))
         return leaves.select(
             "event",
             "name",
@@ -120,6 +119,20 @@ class HostWork:
             occupancy_percent=pl.lit(None, pl.Int64),
             collective=pl.lit(""),
         ).with_row_index("row")
+
+    @cached_property
+    def _works(self) -> pl.Series:
+        """Whether each host row is an operator that works itself: by its name, or because nothing inside it works."""
+        host, names = self.trace.host, self.trace.host["name"]
+        known = names.dtype.categories  # type: ignore[attr-defined]
+        by_name = self.is_operator & known.is_in(list(WORKS)).gather(names.to_physical())
+        describes = known.is_in(list(DESCRIBES)).gather(names.to_physical())
+        inside = host["row"].filter(self.is_operator & ~describes)
+        around = [inside.head(0)]
+        while len(inside := self.above_operator.gather(inside).drop_nulls().unique()):
+            around.append(inside)
+        leaf = self.is_operator & ~describes & ~host["row"].is_in(pl.concat(around).implode())
+        return pl.Series(by_name | leaf)
 
     def with_launch(self, activities: pl.DataFrame) -> pl.DataFrame:
         """Add the launch's thread and times, and the innermost operator's name and arguments; null without a launch."""

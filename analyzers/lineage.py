@@ -15,6 +15,8 @@ import polars as pl
 
 from mmprof.analyzers import nesting
 from mmprof.analyzers.hostwork import MODULE_PREFIX, HostWork
+from mmprof.analyzers.module_names import with_outer
+from mmprof.analyzers.trace import OPERATOR_KINDS
 
 _SOURCE: Final = re.compile(r"^(?P<file>.+\.py)\((?P<line>\d+)\): (?P<function>.+)$")
 _LIBRARY: Final = re.compile(
@@ -25,7 +27,7 @@ _DEPTH_LIMIT: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """Names around a launch, innermost first."""
+    """Names around a launch, innermost first; modules are torch's or, where there are any, those of mmprof's tracer."""
 
     operators: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
@@ -87,12 +89,11 @@ def _extend(
 def _append(path: Path, kind: str | None, name: str | None) -> Path:
     if kind is None or name is None:
         return path
-    if kind == "operator":
+    if kind in OPERATOR_KINDS:
         return Path((*path.operators, name), path.modules, path.annotations)
     if name.startswith(MODULE_PREFIX):
-        return Path(
-            path.operators, (*path.modules, name.removeprefix(MODULE_PREFIX)), path.annotations
-        )
+        modules = with_outer(path.modules, name.removeprefix(MODULE_PREFIX))
+        return Path(path.operators, modules, path.annotations)
     return Path(path.operators, path.modules, (*path.annotations, name))
 
 

@@ -52,8 +52,8 @@ NOTES: Final[dict[str, NoteKind]] = {
     ),
     "MM-N004": NoteKind(
         "this trace has no device activities: the main thread stands for the device",
-        "A CPU-only trace. Leaf operators of the main thread are its activities; time in operators outside their children "
-        "is `dispatch`, time outside operators is `python`.",
+        "A CPU-only trace. The operators of the main thread that do work of their own are its activities; other time in "
+        "operators is `dispatch`, time outside operators is `python`.",
     ),
     "MM-N005": NoteKind(
         "{count} host events cross another one on their thread; one of each pair was cut so that they nest",
@@ -137,6 +137,13 @@ NOTES: Final[dict[str, NoteKind]] = {
         "The profiler saw the calls but not the device: ProfilerActivity.CUDA was on, but CUPTI or ROCm delivered nothing, "
         "for instance because another profiler held the device or its buffers were never flushed. What is shown is the "
         "host's time; nothing can be said of the device.",
+    ),
+    "MM-N025": NoteKind(
+        "{aligned} of {all} kernels in graph replays ({share} of their time) have the operators of their counterparts in "
+        "the twin {name}",
+        "A replayed graph is one launch, so the trace says of its kernels nothing but their names. --twin gives a trace of "
+        "the same work without graphs; where it runs the same kernels in the same order, its operators, modules and shapes "
+        "stand for theirs. Kernels that could not be aligned, or might be one of several, keep what the trace says.",
     ),
 }
 

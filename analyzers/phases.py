@@ -185,9 +185,8 @@ def _repeated(trace: Trace, _: pl.DataFrame) -> pl.DataFrame:
 
 
 def _outermost_modules(host: pl.DataFrame) -> pl.DataFrame:
-    is_module = (host["kind"] == c.PYTHON) & host["name"].cast(pl.String).str.starts_with(
-        MODULE_PREFIX
-    )
+    named = host["name"].cast(pl.String).str.starts_with(MODULE_PREFIX)
+    is_module = named & host["kind"].is_in([c.PYTHON, c.ANNOTATION])
     modules = host.filter(is_module)
     around = nesting.climb(host["parent"], modules["parent"], is_module)
     outermost = modules.filter(around.is_null())

@@ -16,6 +16,8 @@ from polars.exceptions import PanicException, PolarsError
 from mmprof.analyzers.analyze import Options, views
 from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.idle import CAUSES
+from mmprof.analyzers.lineage import Path
+from mmprof.analyzers.module_names import module_path
 from mmprof.analyzers.trace import ACTIVITY_COLUMNS, HOST_COLUMNS, Trace
 from mmprof.analyzers.view import View
 
@@ -36,7 +38,7 @@ _CLASSIFIED: Final = {
     "by": "evidence that decided the class",
     "rule": "rule that decided the class",
     "operator": "name of the innermost operator around the launch",
-    "module": "modules around the launch, outermost first",
+    "module": "path of the innermost module around the launch",
     "annotation": "annotations around the launch, outermost first",
     "launch_start_ns": "start of the launch call",
     "launch_end_ns": "end of the launch call",
@@ -170,17 +172,16 @@ def _classified_view(view: View) -> pl.DataFrame:
     costs = view.costs.select("flops", "roofline_ns", "bound", needed="bytes")
     joined = pl.concat([view.activities.drop("operator", "bytes"), costs], how="horizontal")
     return joined.with_columns(
-        _names(view, "modules").alias("module"),
-        _names(view, "annotations").alias("annotation"),
+        _of_path(view, lambda path: module_path(path.modules)).alias("module"),
+        _of_path(view, lambda path: ".".join(reversed(path.annotations))).alias("annotation"),
         device=pl.lit(view.device, pl.Int64),
         operator=pl.col("operator_name"),
         bytes=pl.col("needed"),
     )
 
 
-def _names(view: View, member: str) -> pl.Expr:
-    paths = view.lineage.paths
-    texts = {code: ".".join(reversed(getattr(path, member))) for code, path in paths.items()}
+def _of_path(view: View, text: Callable[[Path], str]) -> pl.Expr:
+    texts = {code: text(path) for code, path in view.lineage.paths.items()}
     return pl.col("path").replace_strict(texts, return_dtype=pl.String)
 
 

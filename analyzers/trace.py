@@ -11,7 +11,14 @@ from typing import Any, Final
 
 import polars as pl
 
+from mmprof.analyzers.load.categories import OPERATOR
 from mmprof.analyzers.notes import Note
+
+# Host rows that stand for a twin's (`twin.py`): what was around the launch of a kernel that a graph replays here.
+BORROWED_OPERATOR: Final = "borrowed operator"
+BORROWED_NAME: Final = "borrowed name"
+BORROWED_KINDS: Final = (BORROWED_OPERATOR, BORROWED_NAME)
+OPERATOR_KINDS: Final = (OPERATOR, BORROWED_OPERATOR)
 
 HOST_COLUMNS: Final = {
     "row": "position in this table, the value of every `parent`, `launch` and `operator` column",

@@ -1,6 +1,6 @@
 """A view: one device of one trace, in one window. What several analyses share is computed here once.
 
-A CPU-only trace has one view, whose activities are the leaf operators of the main thread.
+A CPU-only trace has one view, whose activities are the working operators of the main thread.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class View:
     def all_activities(self) -> pl.DataFrame:
         """Every activity of the device by start, carry-in included, with its launch's thread and times."""
         if self.is_host:
-            return self.host.leaf_operators
+            return self.host.working_operators
         return self.host.with_launch(self.trace.activities.filter(pl.col("device") == self.device))
 
     @cached_property
@@ -87,8 +87,10 @@ class View:
 
     @cached_property
     def lineage(self) -> Lineage:
-        """Names around the launch of each selected activity."""
-        return lineage(self.host, self.selected["launch"])
+        """Names around the launch of each selected activity, or around that of its counterpart in a twin."""
+        return lineage(
+            self.host, self.selected.get_column("around", default=self.selected["launch"])
+        )
 
     @cached_property
     def activities(self) -> pl.DataFrame:

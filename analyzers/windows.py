@@ -21,6 +21,7 @@ import polars as pl
 
 from mmprof.analyzers import intervals
 from mmprof.analyzers.errors import MmprofError
+from mmprof.analyzers.hostwork import MODULE_PREFIX
 from mmprof.analyzers.load import categories as c
 from mmprof.analyzers.phases import host_annotations, phase_spans
 
@@ -129,7 +130,8 @@ def _malformed(text: str, found: str) -> MmprofError:
 
 
 def _nothing_matches(trace: Trace, named: pl.DataFrame, text: str) -> MmprofError:
-    names = [*phase_spans(trace)["phase"].unique(maintain_order=True), *_by_time(named)]
+    listed = named.filter(~pl.col("name").str.starts_with(MODULE_PREFIX))  # hundreds in a model
+    names = [*phase_spans(trace)["phase"].unique(maintain_order=True), *_by_time(listed)]
     names = list(dict.fromkeys(names))
     close = difflib.get_close_matches(text, names, n=1, cutoff=0.5)
     shown = ", ".join(names[:NAMES_SHOWN]) + ", ..." * (len(names) > NAMES_SHOWN)

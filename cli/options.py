@@ -52,6 +52,14 @@ Window = Annotated[
         show_default=False,
     ),
 ]
+Twin = Annotated[
+    str,
+    typer.Option(
+        metavar="TRACE",
+        help="A trace of the same work without CUDA graphs: its operators stand for those of graph replays.",
+        show_default=False,
+    ),
+]
 DeviceSpecFile = Annotated[
     str,
     typer.Option(

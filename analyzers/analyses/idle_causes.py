@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from mmprof.analyzers import lineage
 from mmprof.analyzers.idle import CAUSES
+from mmprof.analyzers.module_names import module_path
 from mmprof.analyzers.registry import Table, analysis
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _largest(view: View) -> list[GapRow]:
             event=-1 if row["event"] is None else row["event"],
             before=row["name"] or "",
             operator=row["operator_name"] or "",
-            module=".".join(reversed(around.paths[code].modules)),
+            module=module_path(around.paths[code].modules),
             source=source,
         )
         for row, code, source in rows

@@ -12,6 +12,7 @@ from mmprof.analyzers import nesting
 from mmprof.analyzers.hostwork import MODULE_PREFIX
 from mmprof.analyzers.lineage import Path, lineage
 from mmprof.analyzers.load import categories as c
+from mmprof.analyzers.module_names import ModuleName, module_chain
 from mmprof.analyzers.registry import Table, analysis
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ _DOTTED: Final = re.compile(r"[A-Za-z_]\w*(?:\.\w+)+", re.ASCII)
 _NUMBERED: Final = re.compile(r"\.\d+(?:\.|$)", re.ASCII)
 _MAX_NAME_CHARS: Final = 4096
 
-Chain: TypeAlias = "tuple[str, ...]"
-"""Paths of the modules around a launch, outermost first; each begins with the one before it."""
+Chain: TypeAlias = "tuple[ModuleName, ...]"
+"""The modules around a launch, outermost first."""
 
 
 class ModuleRow(Struct, frozen=True):
@@ -34,11 +35,12 @@ class ModuleRow(Struct, frozen=True):
 
     Attributes:
         module: Path of the module, outermost first; "" for activities outside any module.
-        depth: Number of modules on the path.
+        depth: Modules around it and itself.
         count: Activities launched in it, not in a module inside it.
         time_ns: Busy time owned by these activities.
         total_time_ns: The same, modules inside it included.
         backward_ns: Part of time_ns that the backward pass of its operators took.
+        module_class: Class of the module; "" where the trace does not say.
     """
 
     module: str
@@ -47,6 +49,31 @@ class ModuleRow(Struct, frozen=True):
     time_ns: int
     total_time_ns: int
     backward_ns: int
+    module_class: str = ""
+
+
+class ModuleKindRow(Struct, frozen=True):
+    """Device time of the modules that differ in nothing but numbers; time_ns of all rows sums to busy_ns.
+
+    Attributes:
+        pattern: Their path with `*` for numbers: `model.layers.*.mlp`; "" for activities outside any module.
+        depth: Modules around one and itself.
+        count: Activities launched in them, not in a module inside them.
+        time_ns: Busy time owned by these activities.
+        total_time_ns: The same, modules inside them included.
+        backward_ns: Part of time_ns that the backward pass of their operators took.
+        module_class: Class of the modules; "" where the trace does not say or there are several.
+        modules: Number of modules.
+    """
+
+    pattern: str
+    depth: int
+    count: int
+    time_ns: int
+    total_time_ns: int
+    backward_ns: int
+    module_class: str
+    modules: int
 
 
 class Modules(Struct, frozen=True):
@@ -54,10 +81,12 @@ class Modules(Struct, frozen=True):
 
     Attributes:
         modules: By total_time_ns.
+        module_kinds: The same with the layers of a model taken together, by total_time_ns.
         module_coverage: Share of busy time inside any module.
     """
 
     modules: list[ModuleRow]
+    module_kinds: list[ModuleKindRow]
     module_coverage: float
 
 
@@ -71,6 +100,14 @@ class Modules(Struct, frozen=True):
         by="module",
         share_of="busy_ns",
     ),
+    Table(
+        "module_kinds",
+        "Modules, layers taken together",
+        "pattern",
+        ("module_class", "modules", "count", "time_ns", "total_time_ns", "backward_ns"),
+        by="module-kind",
+        share_of="busy_ns",
+    ),
 )
 def modules(view: View) -> Modules:
     """Sum owned time by the modules around the launch, or around the forward operator of a backward one."""
@@ -80,31 +117,55 @@ def modules(view: View) -> Modules:
         time_ns=pl.col("own_ns").sum(),
         backward_ns=pl.col("own_ns").filter("backward").sum(),
     )
-    rows = [ModuleRow(*row) for row in _by_module(sums, _levels(_chains(paths))).iter_rows()]
+    chains = _chains(paths)
+    rows = [ModuleRow(*row) for row in _by_module(sums, chains, "path").drop("modules").iter_rows()]
+    kinds = [ModuleKindRow(*row) for row in _by_module(sums, chains, "pattern").iter_rows()]
     inside_ns = sum(row.time_ns for row in rows if row.module)
-    return Modules(rows, inside_ns / view.busy_ns if view.busy_ns else 0.0)
+    return Modules(rows, kinds, inside_ns / view.busy_ns if view.busy_ns else 0.0)
 
 
-def _by_module(sums: pl.DataFrame, levels: pl.DataFrame) -> pl.DataFrame:
-    """Sum over the paths that a module lies on; what is launched in it directly is its own."""
-    inside = levels.join(sums, on="path").with_columns(total_time_ns=pl.col("time_ns"))
+def _by_module(sums: pl.DataFrame, chains: Mapping[int, Chain], key: str) -> pl.DataFrame:
+    """Sum over the paths that a module lies on; what is launched in it directly is its own.
+
+    Args:
+        sums: Sums of the activities of each path.
+        chains: The modules on each path.
+        key: What tells modules apart: `path` or `pattern`.
+    """
+    inside = _levels(chains, key).join(sums, on="path").with_columns(total_time_ns="time_ns")
     own = ("count", "time_ns", "backward_ns")
     summed = (
         inside.with_columns(pl.when("innermost").then(pl.col(own)).otherwise(0))
         .group_by("module")
         .agg(pl.col("depth").min(), pl.col(*own, "total_time_ns").sum())
+        .join(_described(chains, key), on="module", how="left")
     )
     ordered = summed.sort("total_time_ns", "module", descending=[True, False])
-    return ordered.select("module", "depth", "count", "time_ns", "total_time_ns", "backward_ns")
+    return ordered.select(
+        "module", "depth", *own[:2], "total_time_ns", "backward_ns", "module_class", "modules"
+    )
 
 
-def _levels(chains: Mapping[int, Chain]) -> pl.DataFrame:
-    """Each path with every module on it; a path without modules has the module "" at depth 0."""
-    rows = [
-        (code, module, depth, depth == len(chain))
-        for code, chain in chains.items()
-        for depth, module in (enumerate(chain, start=1) if chain else ((0, ""),))
-    ]
+def _described(chains: Mapping[int, Chain], key: str) -> pl.DataFrame:
+    """The class and the number of the modules that a key stands for."""
+    names = {name for chain in chains.values() for name in chain} | {ModuleName("", "", "")}
+    frame = pl.DataFrame(list(names), schema=["path", "class", "pattern"], orient="row")
+    one_class = pl.col("class").n_unique() == 1
+    return frame.group_by(module=key).agg(
+        module_class=pl.when(one_class).then(pl.col("class").first()).otherwise(pl.lit("")),
+        modules=pl.col("path").filter(pl.col("path") != "").n_unique().cast(pl.Int64),
+    )
+
+
+def _levels(chains: Mapping[int, Chain], key: str) -> pl.DataFrame:
+    """Each path with every module on it, once; a path without modules has the module "" at depth 0."""
+    rows: list[tuple[int, str, int, bool]] = []
+    for code, chain in chains.items():
+        names = [getattr(module, key) for module in chain] or [""]
+        depths = {
+            name: depth for depth, name in reversed([*enumerate(names, start=len(chain) > 0)])
+        }
+        rows += ((code, name, depth, name == names[-1]) for name, depth in depths.items())
     schema = {"path": pl.Int64, "module": pl.String, "depth": pl.Int64, "innermost": pl.Boolean}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -115,14 +176,9 @@ def _chains(paths: Mapping[int, Path]) -> dict[int, Chain]:
 
 
 def _chain(path: Path, roots: frozenset[str]) -> Chain:
-    """The modules around a launch: those the profiler recorded, else those a tracer wrote as annotations."""
+    """The modules around a launch: those the trace names as such, else annotations that are named like parameters."""
     names = path.modules or tuple(n for n in path.annotations if _is_module(n, roots))
-    chain: list[str] = []
-    for name in reversed(names):
-        outer = f"{chain[-1]}." if chain else ""
-        # A tracer's full path already begins with its parent's.
-        chain.append(name if name.startswith(outer) else f"{outer}{name}")
-    return tuple(chain)
+    return module_chain(names)
 
 
 def _roots(annotations: Iterable[str]) -> frozenset[str]:

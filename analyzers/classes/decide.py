@@ -14,6 +14,7 @@ from mmprof.analyzers.classes.operators import ENCLOSING, NEAREST
 from mmprof.analyzers.classes.rules import MAX_ANCESTORS, MAX_NAME_CHARS, Rule, first_match, fold
 from mmprof.analyzers.classes.shapes import SHAPES
 from mmprof.analyzers.classes.taxonomy import Activity, Verdict
+from mmprof.analyzers.module_names import innermost_words
 
 CATEGORY_VERDICTS = {
     "memcpy": Verdict("memcpy", "category:memcpy", "category"),
@@ -106,10 +107,8 @@ def _annotation_rule(name: str) -> Rule | None:
 
 
 def _by_module(activity: Activity, own_class: str) -> Verdict | None:
-    if not activity.modules:
-        return None
-    rule = _module_rule(activity.modules[0][:MAX_NAME_CHARS])
-    return _verdict(rule, "module") if rule is not None and rule.may_overrule(own_class) else None
+    rules = (_module_rule(word[:MAX_NAME_CHARS]) for word in innermost_words(activity.modules))
+    return _verdict(_first_applicable(rules, own_class), "module")
 
 
 @lru_cache(maxsize=_CACHED_NAMES)
@@ -127,7 +126,7 @@ def _by_shapes(activity: Activity, own_class: str) -> Verdict | None:
     operators = _operators(activity)
     if not operators or "aten::linear" in operators:
         return None
-    operator, module = fold(operators[0]), fold(activity.modules[0] if activity.modules else "")
+    operator, module = fold(operators[0]), fold(" ".join(innermost_words(activity.modules)))
     rules = (shape.rule for shape in SHAPES if shape.matches(operator, module, activity.dims))
     return _verdict(_first_applicable(rules, own_class), "operator")
 
@@ -154,7 +153,7 @@ def _nearest_rule(name: str) -> Rule | None:
 
 
 def _operators(activity: Activity) -> tuple[str, ...]:
-    """Innermost first; a leaf operator of a CPU-only trace is its own innermost."""
+    """Innermost first; a working operator of a CPU-only trace is its own innermost."""
     own = (activity.name,) if activity.kind == "operator" else ()
     return tuple(name[:MAX_NAME_CHARS] for name in (*own, *activity.operators[:MAX_ANCESTORS]))
 

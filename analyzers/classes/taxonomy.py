@@ -50,7 +50,7 @@ DEDICATED: frozenset[str] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """One distinct device activity, or one distinct leaf operator of a CPU-only trace, and what encloses it.
+    """One distinct device activity, or one distinct working operator of a CPU-only trace, and what encloses it.
 
     Attributes:
         name: The kernel's name, or the operator's for `kind="operator"`; any string.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -12,6 +11,8 @@ from mmprof.analyzers.findings.registry import EVIDENCE_LIMIT, Match
 from mmprof.analyzers.hostwork import MODULE_PREFIX
 from mmprof.analyzers.lineage import source_lines
 from mmprof.analyzers.load import categories as c
+from mmprof.analyzers.module_names import module_kind
+from mmprof.analyzers.trace import OPERATOR_KINDS
 from mmprof.analyzers.units import format_ns, format_share
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 # The place that caused most is looked for among the largest items only: the rest could hardly change it.
 PLACE_SAMPLE: Final = 256
 _SMALL_ROWS: Final = 100_000
-_INSTANCE: Final = re.compile(r"_\d+$")
 
 
 def idle_parts(view: View, *causes: str) -> pl.DataFrame:
@@ -91,6 +91,7 @@ def about_activities(
     """A match about rows of `view.activities`; by default all of their own time can go."""
     time_ns = total(found, "own_ns")
     largest = found.sort("own_ns", "start_ns", descending=[True, False])
+    around = largest.get_column("around", default=largest["launch"])
     return Match(
         title=title,
         time_ns=time_ns,
@@ -98,14 +99,14 @@ def about_activities(
         events=_events(largest),
         count=found.height,
         expected_share=expected_share,
-        where=main_place(view, largest["launch"], largest["own_ns"]),
+        where=main_place(view, around, largest["own_ns"]),
         lever=lever,
     )
 
 
 def idle_words(view: View, time_ns: int) -> str:
-    """How a title names idle time; in a CPU-only trace it is the main thread's time outside leaf operators."""
-    who = "The main thread is outside leaf operators for" if view.is_host else "GPU idle"
+    """How a title names idle time; in a CPU-only trace it is the main thread's time outside working operators."""
+    who = "The main thread is outside working operators for" if view.is_host else "GPU idle"
     return f"{who} {share_words(view, time_ns)}"
 
 
@@ -226,9 +227,9 @@ def _events(frame: pl.DataFrame) -> list[int]:
 
 def _places(host: pl.DataFrame, rows: pl.Series) -> list[str]:
     around, at = _ancestry(host, rows)
-    innermost = nesting.climb(around["parent"], at, around["kind"] == c.OPERATOR)
+    innermost = nesting.climb(around["parent"], at, around["kind"].is_in(OPERATOR_KINDS))
     operators = _names(around, pl.select(pl.coalesce(innermost, at)).to_series())
-    if not (around["kind"] == c.PYTHON).any():
+    if not (around["kind"] == c.PYTHON).any() and not _are_modules(around).any():
         return operators
     sources = source_lines(around, at)
     modules = _modules(around, at) if "" in sources else sources
@@ -236,10 +237,16 @@ def _places(host: pl.DataFrame, rows: pl.Series) -> list[str]:
 
 
 def _modules(around: pl.DataFrame, rows: pl.Series) -> list[str]:
-    """The class of the innermost module around each row: one place for all instances; "" where there is none."""
-    is_module = around["name"].cast(pl.String).str.starts_with(MODULE_PREFIX)
-    modules = _names(around, nesting.climb(around["parent"], rows, is_module))
-    return [_INSTANCE.sub("", module.removeprefix(MODULE_PREFIX)) for module in modules]
+    """The kind of the innermost module around each row, mmprof's tracer's before torch's: one place for all layers."""
+    named, parent = _are_modules(around), around["parent"]
+    traced = named & (around["kind"] == c.ANNOTATION)
+    innermost = [nesting.climb(parent, rows, modules) for modules in (traced, named)]
+    modules = _names(around, pl.select(pl.coalesce(innermost)).to_series())
+    return [module_kind(module.removeprefix(MODULE_PREFIX)) for module in modules]
+
+
+def _are_modules(around: pl.DataFrame) -> pl.Series:
+    return around["name"].cast(pl.String).str.starts_with(MODULE_PREFIX)
 
 
 def _names(host: pl.DataFrame, rows: pl.Series) -> list[str]:

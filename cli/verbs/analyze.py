@@ -18,6 +18,7 @@ from mmprof.cli.options import (
     Quiet,
     Rank,
     Traces,
+    Twin,
     Window,
 )
 
@@ -49,6 +50,7 @@ def analyze(  # noqa: PLR0913  (the options of the command line)
     device: Device = None,
     window: Window = "",
     device_spec: DeviceSpecFile = "",
+    twin: Twin = "",
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,7 +79,7 @@ def analyze(  # noqa: PLR0913  (the options of the command line)
     destination = Destination(output, force)
     destination.check()
     renderer, table = _renderer(format_name, output), _table(by)
-    options = Options(rank=rank, device=device, window=window, spec=_spec(device_spec))
+    options = Options(rank=rank, device=device, window=window, spec=_spec(device_spec), twin=twin)
     with progress("analyzing", traces, quiet=quiet):
         report = analyze_paths(traces, options, ahead=ahead)
     crossed = crossings(analysis_document(report), thresholds) if thresholds else []
