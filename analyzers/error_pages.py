@@ -132,6 +132,81 @@ ERROR_PAGES: Final[dict[str, ErrorPage]] = {
         "bandwidth_bytes_per_s and peak_flops (by data type: fp64, fp32, tf32, bf16, fp16, fp8, int8, fp4), dense and per "
         "second: an H100 SXM has bandwidth_bytes_per_s = 3.35e12 and peak_flops = { bf16 = 989.4e12 }.",
     ),
+    "MM-E050": ErrorPage(
+        "tracing needs torch",
+        "Analysis needs no torch, but running a model does. Install it into the same environment: pip install "
+        "'mmprof[trace]', or the build of torch that fits your device. `mmprof doctor` shows what is installed.",
+    ),
+    "MM-E051": ErrorPage(
+        "the function to trace cannot be used",
+        "A target is module:function, as in my_model:make. The module is looked for in the current folder first. The "
+        "function returns (model, inputs), with the inputs as a tensor, a tuple or a dict; a function without arguments that "
+        "runs once; or a mmprof.tracer.workload.Workload. --set NAME=VALUE becomes an argument of it.",
+    ),
+    "MM-E052": ErrorPage(
+        "an option of trace does not fit",
+        "A setting is not NAME=VALUE, its value has another type than the option or is none of its values, or the option has "
+        "no effect on this kind of target. `mmprof workloads FAMILY` lists the options of a family with their defaults.",
+    ),
+    "MM-E053": ErrorPage(
+        "there is no such family, task, size, dtype or device",
+        "`mmprof workloads` lists families, `mmprof workloads FAMILY` their tasks, sizes and options, `mmprof doctor` the "
+        "devices that torch can use here. Your own model is traced with module:function, --hf FOLDER or -- python script.py.",
+    ),
+    "MM-E054": ErrorPage(
+        "a model folder cannot be used",
+        "--hf takes a folder with the config.json of a transformers model, and its weights if there are any: one that "
+        "save_pretrained wrote, or a downloaded snapshot. Nothing is downloaded. Models with other inputs than tokens or "
+        "images need a function of your own that makes them: module:function.",
+    ),
+    "MM-E055": ErrorPage(
+        "a program cannot be traced",
+        "mmprof records from inside the Python process: `mmprof trace -- python script.py ARGUMENTS`, `-- script.py` or "
+        "`-- python -m module`. Another Python needs mmprof and torch installed as well. Launchers such as torchrun start "
+        "processes of their own: let them start `-m mmprof trace -o t.json.gz -- script.py`; each rank writes its own file.",
+    ),
+    "MM-E056": ErrorPage(
+        "the name of a trace has another suffix",
+        "A trace is written as .json.gz, .json.zst or .json: analysis and other tools recognise it by that.",
+    ),
+    "MM-E057": ErrorPage(
+        "another profiler is recording",
+        "A process has one torch.profiler at a time. Where a program profiles itself, run it without mmprof and give its own "
+        "trace to `mmprof analyze`; with record_shapes=True it holds as much, and mmprof.phase names phases in it.",
+    ),
+    "MM-E058": ErrorPage(
+        "nothing was recorded",
+        "The program never imported torch, or the schedule of mmprof.trace(wait=, warmup=, active=) never reached an active "
+        "step: session.step() must be called more than wait + warmup times.",
+    ),
+    "MM-E059": ErrorPage(
+        "a sidecar cannot be read",
+        "The file beside the trace that ends in .mmprof.json is damaged, or was written by a newer mmprof. Without it the "
+        "trace is analyzed all the same, only without measured peaks and un-profiled times.",
+    ),
+    "MM-E060": ErrorPage(
+        "the workload failed",
+        "The model raised an exception while it was built or run; --debug shows where. A run that failed under the profiler "
+        "leaves a trace of what it did until then, and the exception in its sidecar.",
+    ),
+    "MM-E061": ErrorPage(
+        "out of memory",
+        "Weights, caches and activations do not fit. A smaller size, batch or length needs less, and bfloat16 half of "
+        "float32. `mmprof workloads FAMILY` says what each size needs. Recording itself needs host memory for each event: "
+        "--steps or --max-events bound it, --no-modules and no --stacks reduce it.",
+    ),
+    "MM-E062": ErrorPage(
+        "interrupted",
+        "Ctrl-C ended the run. What was recorded until then was written; before recording began there is nothing to write.",
+    ),
+    "MM-E042": ErrorPage(
+        "a twin cannot be used",
+        "--twin takes a trace of the same work with CUDA graphs turned off, and lends its operators, modules and shapes to "
+        "the kernels of graph replays. It is refused when it has none to give, when the trace replays no graph, and when "
+        "less than half of the time in replays has a counterpart: the twin is then of another model, input, data type or "
+        "device, and what matches may do so by chance. Record both with the same code, once with graphs and once without "
+        "(torch.compile without mode='reduce-overhead', or enforce_eager=True in vLLM).",
+    ),
     "MM-E090": ErrorPage(
         "results do not add up",
         "mmprof checks that busy and idle sum to the window, classes, bounds and operators to busy, and causes to idle. Here "

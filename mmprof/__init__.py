@@ -21,16 +21,29 @@ if TYPE_CHECKING:
     from mmprof.analyzers.devices import DeviceSpec
     from mmprof.analyzers.errors import MmprofError
     from mmprof.analyzers.load import load
+    from mmprof.tracer.phases import phase
+    from mmprof.tracer.session import trace
 
     __version__: str
 
-__all__ = ["MmprofError", "Report", "__version__", "analysis_document", "analyze", "load"]
+__all__ = [
+    "MmprofError",
+    "Report",
+    "__version__",
+    "analysis_document",
+    "analyze",
+    "load",
+    "phase",
+    "trace",
+]
 
 _HOME: Final = {
     "MmprofError": "mmprof.analyzers.errors",
     "Report": "mmprof.analyzers.analyze",
     "analysis_document": "mmprof.analyzers.contract",
     "load": "mmprof.analyzers.load",
+    "phase": "mmprof.tracer.phases",
+    "trace": "mmprof.tracer.session",
 }
 
 
@@ -40,6 +53,7 @@ def analyze(
     device: int | None = None,
     window: str = "",
     device_spec: DeviceSpec | None = None,
+    twin: str | PathLike[str] = "",
 ) -> Report:
     """Analyze trace files, or folders that hold one trace per rank.
 
@@ -49,6 +63,7 @@ def analyze(
         device: Only this device.
         window: A phase, an annotation or a time range: `decode`, `ProfilerStep#3`, `10ms..25ms`.
         device_spec: Peaks to use instead of the device table's.
+        twin: A trace of the same work without CUDA graphs, whose operators stand for those of graph replays.
 
     Returns:
         The results of each device; `analysis_document` makes the JSON of them.
@@ -59,7 +74,7 @@ def analyze(
     from mmprof.analyzers.analyze import Options  # noqa: PLC0415  (polars: 0.2 s)
     from mmprof.analyzers.analyze import analyze as analyze_paths  # noqa: PLC0415
 
-    options = Options(rank=rank, device=device, window=window, spec=device_spec)
+    options = Options(rank=rank, device=device, window=window, spec=device_spec, twin=str(twin))
     return analyze_paths([str(trace) for trace in traces], options)
 
 

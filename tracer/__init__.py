@@ -1,1 +1,1 @@
-"""Running a workload under torch.profiler: to come; analysis needs none of it."""
+"""Running a model under torch.profiler: families of models, one's own, whole programs; analysis needs none of it."""

@@ -10,14 +10,18 @@ They stand around calls, never inside compiled code: torch.compile drops annotat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 PREFIX: Final = "mmprof/phase:"
+
+Listener: TypeAlias = "Callable[[str, int | None], None]"
+
+_listeners: Final[list[Listener]] = []
 
 
 def phase_name(name: str, index: int | None = None) -> str:
@@ -35,8 +39,20 @@ def phase(name: str, index: int | None = None) -> Iterator[None]:
     """
     from torch.profiler import record_function  # noqa: PLC0415  (torch: seconds)
 
+    for listener in tuple(_listeners):
+        listener(name, index)
     with record_function(phase_name(name, index)):
         yield
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Call a function with the name and index of each phase, just before it begins."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 class PhaseSequence:

@@ -1,0 +1,1 @@
+"""The model families' torch code: imported only when a workload is built."""

@@ -1,0 +1,102 @@
+"""Code Llama from transformers' Llama classes: its shapes, and text generation with a key-value cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from mmprof.tracer.models.decoder import DecoderShape, Lengths, of_variant
+from mmprof.tracer.models.generation import (
+    greedy_generation,
+    random_model,
+    random_tokens,
+)
+from mmprof.tracer.workload import Workload
+
+if TYPE_CHECKING:
+    from mmprof.tracer.workload import Request
+
+SHAPES: Final = {
+    # narrower and shallower than 7B; the vocabulary is cut so that layers, not the head, take most of a step
+    ("tiny", "7B"): DecoderShape(
+        layers=4,
+        width=128,
+        ffn_width=352,
+        heads=4,
+        kv_heads=4,
+        vocabulary=1024,
+        positions=2048,
+        rope_theta=1e6,
+    ),
+    ("small", "7B"): DecoderShape(
+        layers=8,
+        width=512,
+        ffn_width=1536,
+        heads=8,
+        kv_heads=8,
+        vocabulary=32016,
+        positions=4096,
+        rope_theta=1e6,
+    ),
+    # gpt-fast, model.py: CodeLlama-7b; the vocabulary is that of codellama/CodeLlama-7b-hf
+    ("full", "7B"): DecoderShape(
+        layers=32,
+        width=4096,
+        ffn_width=11008,
+        heads=32,
+        kv_heads=32,
+        vocabulary=32016,
+        positions=16384,
+        rope_theta=1e6,
+    ),
+    # gpt-fast, model.py: CodeLlama-34b
+    ("full", "34B"): DecoderShape(
+        layers=48,
+        width=8192,
+        ffn_width=22016,
+        heads=64,
+        kv_heads=8,
+        vocabulary=32000,
+        positions=16384,
+        rope_theta=1e6,
+    ),
+}
+"""Dimensions by size and variant."""
+
+LENGTHS: Final = {"tiny": Lengths(16, 8), "small": Lengths(154, 32), "full": Lengths(154, 692)}
+"""mmprof's default lengths: at `full` about a HumanEval prompt and its completion, below that scaled down."""
+
+
+def build(request: Request) -> Workload:
+    """The workload of a request; `output_length` tokens take one prefill and `output_length - 1` decode steps.
+
+    Raises:
+        ValueError: If the variant does not exist at the size, or the sequence is too long for it.
+    """
+    shape, lengths = of_variant(SHAPES, request), LENGTHS[request.size].requested(request)
+    lengths.require(positions=shape.positions)
+    model = random_model(lambda: make_model(shape, request.attention), request)
+    prompt = random_tokens((request.batch, lengths.inputs), request, low=0, high=shape.vocabulary)
+    steps = lengths.outputs - 1
+    return Workload(
+        name="llama",
+        models={"": model},
+        run=greedy_generation(model, prompt, lengths.outputs),
+        arguments={
+            **shape.arguments(),
+            "input_length": lengths.inputs,
+            "output_length": lengths.outputs,
+            "seed": request.seed,
+        },
+        # each decode step adds one position
+        kv_cache_bytes=shape.kv_cache_bytes(
+            request, sequences=request.batch, positions=lengths.inputs + steps
+        ),
+        steps=steps,
+    )
+
+
+def make_model(shape: DecoderShape, attention: str) -> LlamaForCausalLM:
+    """The model of a shape, in torch's default device and dtype."""
+    return LlamaForCausalLM(LlamaConfig(**shape.config(attention)))

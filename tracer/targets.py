@@ -1,0 +1,156 @@
+"""The user's own models: `module:function`, and model folders in the format of transformers."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+import torch
+from torch import nn
+
+from mmprof.analyzers.choices import nearest
+from mmprof.analyzers.errors import MmprofError
+from mmprof.tracer.workload import Argument, Workload
+
+CODE: Final = "MM-E051"
+_RETURNS: Final = "(model, inputs), a function without arguments, or a mmprof Workload"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a user's model runs, and how; empty texts leave it as it is.
+
+    Attributes:
+        device: A torch device.
+        dtype: Name of a torch dtype, for parameters and floating-point inputs.
+        seed: Seeds torch before the model is made.
+        options: Arguments of the function.
+    """
+
+    device: str = ""
+    dtype: str = ""
+    seed: int = 0
+    options: Mapping[str, Argument] = field(default_factory=dict)
+
+
+def workload_of(target: str, placement: Placement) -> Workload:
+    """The workload that a user's function makes.
+
+    Args:
+        target: `module:function`; the module is looked for in the current folder first.
+        placement: Where its model runs.
+
+    Raises:
+        MmprofError: There is no such function, or it returns something else.
+    """
+    make = _function(target)
+    torch.manual_seed(placement.seed)
+    made = make(**placement.options)
+    if isinstance(made, Workload):
+        return _unplaced(made, placement, target)
+    if isinstance(made, (tuple, list)) and len(made) == 2 and isinstance(made[0], nn.Module):
+        return _forward(target, made[0], made[1], placement)
+    if callable(made) and not isinstance(made, nn.Module):
+        return _unplaced(Workload(target, {}, made, _arguments(placement)), placement, target)
+    raise MmprofError(
+        CODE,
+        f"{target} returns nothing that can be run",
+        found=type(made).__name__,
+        hint=f"return {_RETURNS}",
+    )
+
+
+def _unplaced(workload: Workload, placement: Placement, target: str) -> Workload:
+    if placement.device or placement.dtype:
+        option = "--device" if placement.device else "--dtype"
+        raise MmprofError(
+            "MM-E052",
+            f"{option} has no effect on {target}: it places its model itself",
+            hint="return (model, inputs), or leave the option out",
+        )
+    return workload
+
+
+def _forward(name: str, model: nn.Module, inputs: object, placement: Placement) -> Workload:
+    """A forward call of a model."""
+    placed = model.to(device=placement.device or None, dtype=_dtype(placement))
+    call = _call(placed, _moved(inputs, placement))
+    return Workload(name, {"": placed}, call, _arguments(placement))
+
+
+def _call(model: nn.Module, inputs: object) -> Callable[[], object]:
+    @torch.no_grad()
+    def run() -> object:
+        if isinstance(inputs, Mapping):
+            return model(**inputs)
+        if isinstance(inputs, (tuple, list)):
+            return model(*inputs)
+        return model(inputs)
+
+    return run
+
+
+def _moved(value: object, placement: Placement) -> object:
+    """Inputs where their model is; other dtypes than floating-point ones keep theirs."""
+    if isinstance(value, torch.Tensor):
+        dtype = _dtype(placement) if value.is_floating_point() else None
+        return value.to(device=placement.device or None, dtype=dtype)
+    if isinstance(value, Mapping):
+        return {key: _moved(inner, placement) for key, inner in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_moved(inner, placement) for inner in value]
+    return value
+
+
+def _dtype(placement: Placement) -> torch.dtype | None:
+    return cast("torch.dtype", getattr(torch, placement.dtype)) if placement.dtype else None
+
+
+def _arguments(placement: Placement) -> dict[str, Argument]:
+    given = {"device": placement.device, "dtype": placement.dtype}
+    return {k: v for k, v in given.items() if v} | {"seed": placement.seed, **placement.options}
+
+
+def _function(target: str) -> Callable[..., Any]:
+    module_name, _, path = target.partition(":")
+    found: Any = _module(module_name, target)
+    for name in path.split("."):
+        if not hasattr(found, name):
+            raise MmprofError(
+                CODE,
+                f"{module_name} has no {path!r}",
+                found=", ".join(_public(found)) or "no public names",
+                hint=nearest(name, _public(found), otherwise="module:function"),
+            )
+        found = getattr(found, name)
+    if not callable(found):
+        raise MmprofError(
+            CODE, f"{target} is no function", found=type(found).__name__, hint="module:function"
+        )
+    return cast("Callable[..., Any]", found)
+
+
+def _module(name: str, target: str) -> Any:
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # The module may be there and miss another one: that is the user's error to see.
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise MmprofError(
+            CODE,
+            f"the module {name!r} of {target} does not exist",
+            found=f"looked in {folder} and where Python looks",
+            hint="run in the folder of the file, without its .py",
+        ) from error
+
+
+def _public(thing: object) -> list[str]:
+    return [name for name in vars(thing) if not name.startswith("_")]

@@ -1,0 +1,149 @@
+"""From what the user asks for to a recording: builds the workload, measures the machine, records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import torch
+
+from mmprof.analyzers.errors import MmprofError
+from mmprof.tracer.ceilings import ceilings
+from mmprof.tracer.devices import AUTO, resolve_device
+from mmprof.tracer.families import dtype_named, free_options, request_for
+from mmprof.tracer.order import Manner, Subject
+from mmprof.tracer.record import Plan, Recording, record
+from mmprof.tracer.recorder import options_for
+from mmprof.tracer.targets import Placement, workload_of
+from mmprof.tracer.workload import Request
+
+if TYPE_CHECKING:
+    from mmprof.tracer.workload import Workload
+
+_CPU_ALLOCATOR: Final = "DefaultCPUAllocator: "
+_SMALLER: Final = (
+    "a smaller --size, --batch, --input-length or --output-length, or --dtype bfloat16"
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    workload: Workload
+    device: str
+    notes: tuple[str, ...] = ()
+
+
+def trace_workload(subject: Subject, path: Path, manner: Manner) -> Recording:
+    """Build a workload and record it.
+
+    Raises:
+        MmprofError: It cannot be found or built, or the trace cannot be written. What goes wrong while it runs is part
+            of the recording.
+    """
+    manner.progress("building the model")
+    built = _guarded(lambda: _built(subject))
+    if manner.ceilings:
+        manner.progress("measuring the machine")
+    measured = _guarded(lambda: ceilings(built.device)) if manner.ceilings else []
+    options = options_for(
+        built.device, stacks=manner.stacks, memory=manner.memory, modules=manner.modules
+    )
+    plan = Plan(
+        path, built.device, options, manner.limits, force=manner.force, progress=manner.progress
+    )
+    return record(built.workload, plan, ceilings=measured, notes=built.notes)
+
+
+def error_of(failure: BaseException, found: str = "", hint: str = "") -> MmprofError:
+    """The error that tells the user what a workload raised.
+
+    Args:
+        failure: What it raised.
+        found: What there is nevertheless.
+        hint: What to try, other than for lack of memory.
+    """
+    what = str(failure).strip().partition("\n")[0]
+    told = f"{type(failure).__name__}: {what}" if what else type(failure).__name__
+    if is_out_of_memory(failure):
+        return MmprofError("MM-E061", f"out of memory: {told}", found=found, hint=_SMALLER)
+    if isinstance(failure, KeyboardInterrupt):
+        return MmprofError("MM-E062", "interrupted", found=found, hint=hint)
+    hint = hint or "run it again with --debug for the traceback"
+    return MmprofError("MM-E060", f"the workload failed: {told}", found=found, hint=hint)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the host or the device."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and _CPU_ALLOCATOR in str(error)
+    )
+
+
+def _guarded(make: Callable[[], T]) -> T:
+    """What a function makes, where it may run a user's code."""
+    try:
+        return make()
+    except MmprofError:
+        raise
+    except Exception as error:
+        raise error_of(error) from error
+
+
+def _built(subject: Subject) -> _Built:
+    if subject.family is not None:
+        request = request_for(subject.family, subject.wish, resolve_device(subject.device or AUTO))
+        built = subject.family.build(request)
+        asked = {k: v for k, v in asdict(request).items() if k != "options" and v not in {"", 0}}
+        arguments = {**asked, "seed": request.seed, **request.options, **built.arguments}
+        return _Built(replace(built, arguments=arguments), request.device)
+    if subject.folder is not None:
+        return _from_folder(subject.folder, subject)
+    return _from_target(subject)
+
+
+def _from_folder(folder: Path, subject: Subject) -> _Built:
+    from mmprof.tracer.checkpoints import checkpoint  # noqa: PLC0415  (transformers: seconds)
+
+    request = _free_request(subject)
+    made = checkpoint(folder, request)
+    return _Built(made.workload, request.device, tuple(made.notes))
+
+
+def _from_target(subject: Subject) -> _Built:
+    wish = subject.wish
+    placement = Placement(
+        resolve_device(subject.device) if subject.device else "",
+        dtype_named(wish.dtype) if wish.dtype else "",
+        wish.seed,
+        free_options(wish.settings),
+    )
+    workload = workload_of(subject.target, placement)
+    return _Built(workload, _device_of(workload) or placement.device or resolve_device(AUTO))
+
+
+def _device_of(workload: Workload) -> str:
+    """Where the first parameter of a workload is; empty for a workload without parameters."""
+    parameters = (p for model in workload.models.values() for p in model.parameters())
+    first = next(parameters, None)
+    return "" if first is None else str(first.device)
+
+
+def _free_request(subject: Subject) -> Request:
+    """A request to a model that is no family's."""
+    wish = subject.wish
+    return Request(
+        task="",
+        size="",
+        device=resolve_device(subject.device or AUTO),
+        dtype=dtype_named(wish.dtype or "float32"),
+        batch=wish.batch or 1,
+        seed=wish.seed,
+        input_length=wish.input_length,
+        output_length=wish.output_length,
+        attention=wish.attention or "sdpa",
+        options=free_options(wish.settings),
+    )
