@@ -8,8 +8,8 @@ from typing import Final
 
 import polars as pl
 
-from mmprof.cli.choices import choose
-from mmprof.cli.output import replacing
+from mmprof.analyzers.choices import choose
+from mmprof.analyzers.files import replacing
 
 # What spreadsheets take for a formula at the start of a cell.
 _FORMULA: Final = r"^\s*[=+\-@]"

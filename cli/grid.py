@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from mmprof.cli.choices import choose
+from mmprof.analyzers.choices import choose
 from mmprof.cli.output import Destination
 from mmprof.cli.renderers.safe import csv_cell, markdown_cell, printable
 

@@ -102,6 +102,7 @@ def _take_any_text(stream: TextIO) -> None:
 def _asks_for_json(argv: Sequence[str]) -> bool:
     """Whether errors are to be JSON; read here because arguments that Typer refuses are never parsed."""
     joined = {"--format=json", "-fjson"}
+    argv = argv[: argv.index("--")] if "--" in argv else argv  # what follows are a script's
     pairs = pairwise(argv)
     return not joined.isdisjoint(argv) or any(
         p in {("--format", "json"), ("-f", "json")} for p in pairs

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from mmprof.analyzers.errors import MmprofError
+from mmprof.analyzers.files import check_writable, replacing, unwritable
 from mmprof.cli.renderers.safe import printable
 
 _RED, _PLAIN = "\x1b[1;31m", "\x1b[0m"
@@ -66,44 +65,6 @@ class Destination:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
-def check_writable(path: Path, *, force: bool) -> None:
-    """Check that a file may be made at a path.
-
-    Raises:
-        MmprofError: It exists and must not be replaced, or it cannot be written.
-    """
-    if path.exists() and not path.is_file():
-        raise _unwritable(path, "it exists and is no regular file")
-    if path.exists() and not force:
-        raise MmprofError(
-            "MM-E030",
-            f"{path} exists; it was not overwritten",
-            found=f"{path.stat().st_size:,} bytes",
-            hint="another name, or --force to replace it",
-        )
-    if not path.parent.is_dir():
-        raise _unwritable(path, f"the folder {path.parent} does not exist")
-
-
-@contextmanager
-def replacing(path: Path, *, force: bool) -> Generator[Path, None, None]:
-    """A temporary path beside `path` that takes its place when the block is done: nobody sees half a file.
-
-    Raises:
-        MmprofError: The file exists or cannot be written.
-    """
-    check_writable(path, force=force)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        check_writable(path, force=force)  # it may have appeared meanwhile
-        temporary.replace(path)
-    except OSError as error:
-        raise _unwritable(path, error.strerror or str(error)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def make_folder(path: Path) -> None:
     """Make a folder, and those above it, where it is not there yet.
 
@@ -113,7 +74,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(path, error.strerror or str(error)) from error
+        raise unwritable(path, error.strerror or str(error)) from error
 
 
 def print_result(text: str) -> None:
@@ -166,7 +127,3 @@ def screen_width() -> int | None:
     if not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdigit():
         return None
     return shutil.get_terminal_size().columns
-
-
-def _unwritable(path: Path, found: str) -> MmprofError:
-    return MmprofError("MM-E031", f"cannot write {path}", found=found, hint="another path")

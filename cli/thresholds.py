@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
+from mmprof.analyzers.choices import listed, nearest
 from mmprof.analyzers.classes import CLASSES
 from mmprof.analyzers.costing import BOUNDS
 from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.idle import CAUSES
-from mmprof.cli.choices import listed, nearest
 from mmprof.cli.renderers import units
 from mmprof.cli.renderers.safe import printable
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from mmprof.analyzers.choices import choose
 from mmprof.analyzers.registry import tables
-from mmprof.cli.choices import choose
 from mmprof.cli.renderers import units
 from mmprof.cli.renderers.headline import ranks_repeat
 

@@ -92,7 +92,7 @@ def analyze(  # noqa: PLR0913  (the options of the command line)
 
 def _renderer(format_name: str, output: str) -> Renderer:
     """The renderer of a format; without one that of the output's suffix, of the terminal where it has none."""
-    from mmprof.cli.choices import choose  # noqa: PLC0415
+    from mmprof.analyzers.choices import choose  # noqa: PLC0415
     from mmprof.cli.renderers import renderers  # noqa: PLC0415
 
     known = renderers()
@@ -116,8 +116,8 @@ def _render_options(destination: Destination, *, top: int, by: str) -> RenderOpt
 
 def _table(by: str) -> str:
     """The word of a table, in its own spelling."""
+    from mmprof.analyzers.choices import choose  # noqa: PLC0415
     from mmprof.analyzers.registry import tables  # noqa: PLC0415
-    from mmprof.cli.choices import choose  # noqa: PLC0415
 
     known: Collection[str] = sorted({table.by for table in tables() if table.by})
     return choose(by, known, what="the table") if by else ""

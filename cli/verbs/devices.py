@@ -45,7 +45,7 @@ def devices(
 
 
 def _named(table: Sequence[DeviceSpec], name: str) -> list[DeviceSpec]:
-    from mmprof.cli.choices import choose  # noqa: PLC0415
+    from mmprof.analyzers.choices import choose  # noqa: PLC0415
 
     words = name.lower().split()
     found = [spec for spec in table if all(word in spec.name.lower() for word in words)]

@@ -45,7 +45,7 @@ def explain(
     format_name: Format = "",
 ) -> None:
     """What a code such as MM-N003 means, and what to do."""
-    from mmprof.cli.choices import choose  # noqa: PLC0415
+    from mmprof.analyzers.choices import choose  # noqa: PLC0415
     from mmprof.cli.grid import Grid, format_of, render_grid  # noqa: PLC0415
     from mmprof.cli.output import Destination  # noqa: PLC0415
 

@@ -53,8 +53,9 @@ def export(
 
 def _check(paths: Sequence[Path], *, folder: bool, force: bool) -> None:
     """Find what is wrong with the output before the trace is read; make the folder."""
+    from mmprof.analyzers.files import check_writable  # noqa: PLC0415
     from mmprof.cli.frames import check_suffix  # noqa: PLC0415
-    from mmprof.cli.output import check_writable, make_folder  # noqa: PLC0415
+    from mmprof.cli.output import make_folder  # noqa: PLC0415
 
     if folder:
         make_folder(paths[0].parent)

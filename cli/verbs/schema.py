@@ -19,7 +19,7 @@ def schema(
     import msgspec  # noqa: PLC0415
 
     from mmprof.analyzers import contract  # noqa: PLC0415
-    from mmprof.cli.choices import choose  # noqa: PLC0415
+    from mmprof.analyzers.choices import choose  # noqa: PLC0415
     from mmprof.cli.output import print_result  # noqa: PLC0415
 
     documents = {"analysis": contract.analysis_schema, "error": contract.error_schema}

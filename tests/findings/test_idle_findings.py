@@ -44,7 +44,9 @@ def test_no_launch_bound_window_where_the_host_was_ahead(
 def test_launch_bound_window_of_the_main_thread_asks_for_compilation(view_of: ViewOf) -> None:
     match = found("MM101", view_of(planted.cpu_nested()[0]))
     assert (match.time_ns, match.lever) == (17_000, "torch_compile")
-    assert match.title.startswith("The main thread is outside working operators for 17.0 us (34.0 %)")
+    assert match.title.startswith(
+        "The main thread is outside working operators for 17.0 us (34.0 %)"
+    )
 
 
 def test_synchronization_counts_the_way_back_to_the_next_kernel(view_of: ViewOf) -> None:
