@@ -128,3 +128,11 @@ WORKS: Final = _aten(
     """
 )
 """Operators with a kernel of their own."""
+
+CALLS_LIBRARY: Final = _aten("_convolution mkldnn_convolution")
+"""Operators without one that call oneDNN or XNNPACK themselves, where no operator inside them works but `MOVES_DATA`.
+
+`aten::_convolution` leaves a plain convolution to `aten::mkldnn_convolution`, but not a transposed one."""
+
+MOVES_DATA: Final = _aten("clone copy_ fill_ zero_")
+"""What a caller of a library does to its operands: it brings them into the library's layout."""

@@ -28,7 +28,7 @@ def load(
 
     Args:
         name: Path of a `.json`, `.json.gz` or `.json.zst` file (recognised by content), or `-` for standard input.
-        processes: Number of decoding processes; None decides by the size of the file.
+        processes: Number of decoding processes besides this one; None decides by the size of the file.
         ahead: The same file, if its reading was started already.
 
     Raises:

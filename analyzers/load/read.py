@@ -26,6 +26,7 @@ from mmprof.analyzers.load.worker import Decoded, decode_fragment, place_of, sal
 
 PARALLEL_FROM_BYTES: Final = 4 << 20
 MAX_PROCESSES: Final = 4
+_BYTES_FOR_EACH: Final = 32 << 20
 _TIMES_BYTES: Final = 1 << 20
 
 
@@ -72,16 +73,18 @@ def read(name: str, *, processes: int | None = None) -> RawTrace:
 
     Args:
         name: Path of the trace, or `-`.
-        processes: Number of decoding processes; None decides by the size of the file. What can be read just once, as
-            standard input, is read by this process.
+        processes: Number of decoding processes besides this one, 0 for none; None decides by the size of the file.
+            What can be read just once, as standard input, is read by this process.
 
     Raises:
         MmprofError: The input cannot be read as a trace at all.
     """
-    count = (processes or _processes_for(name)) if _is_file(name) else 1
+    count = 0
+    if _is_file(name):
+        count = _processes_for(name) if processes is None else processes
     source = Source(name)
     with _collector_off():
-        return _read_parallel(source, count) if count > 1 else _read_here(source)
+        return _read_parallel(source, count) if count else _read_here(source)
 
 
 def _is_file(name: str) -> bool:
@@ -89,9 +92,11 @@ def _is_file(name: str) -> bool:
 
 
 def _processes_for(name: str) -> int:
-    if plain_size_hint(Path(name)) < PARALLEL_FROM_BYTES:
-        return 1
-    return min(_cores(), MAX_PROCESSES)
+    """One process decodes while this one is still importing; more pay only where there is enough for each."""
+    size = plain_size_hint(Path(name))
+    if size < PARALLEL_FROM_BYTES or _cores() == 1:
+        return 0
+    return min(1 + size // _BYTES_FOR_EACH, _cores(), MAX_PROCESSES)
 
 
 def _cores() -> int:

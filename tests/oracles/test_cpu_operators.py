@@ -45,8 +45,20 @@ def test_no_operator_both_works_and_describes() -> None:
     assert not WORKS & DESCRIBES
 
 
-def test_the_compute_of_a_model_on_the_cpu_is_busy(tmp_path: Path) -> None:
-    layer, batch = torch.nn.Linear(1024, 1024), torch.ones(512, 1024)
+LAYERS = [
+    (torch.nn.Linear(1024, 1024), (512, 1024)),
+    (torch.nn.Conv2d(16, 16, 3), (1, 16, 96, 96)),
+    # oneDNN's transposed convolution is no operator: `aten::_convolution` calls it, and copies the result
+    (torch.nn.ConvTranspose1d(4, 2, 4, stride=2), (1, 4, 65_536)),
+    (torch.nn.ConvTranspose2d(16, 8, 4, stride=2), (1, 16, 96, 96)),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=[type(x).__name__ for x, _ in LAYERS])
+def test_the_compute_of_a_model_on_the_cpu_is_busy(
+    layer: torch.nn.Module, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    batch = torch.ones(shape)
     with torch.inference_mode():
         layer(batch)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
@@ -54,6 +66,5 @@ def test_the_compute_of_a_model_on_the_cpu_is_busy(tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     profiler.export_chrome_trace(str(path))
     view = next(views(load(path), Options()))
-    assert view.activities["name"].cast(str).to_list() == ["aten::addmm"]
-    [whole] = [e for e in profiler.events() if e.name == "aten::linear"]
-    assert view.busy_ns > 900 * whole.cpu_time_total
+    whole_us = max(event.cpu_time_total for event in profiler.events())
+    assert view.busy_ns > 900 * whole_us
