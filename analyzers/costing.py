@@ -130,7 +130,7 @@ def _operator_costs(
     rounds = [_calls_of(trace, operator, kernel)]
     row = operator
     for _ in range(_CLIMB_LIMIT - 1):
-        row = host.above_operator.gather(row)
+        row = host.above_operator[row]
         rounds.append(_calls_of(trace, row, kernel))
     known = _cost_table(pl.concat(rounds).select(_KEY).unique(maintain_order=True), trace.calls)
     costed = [
@@ -152,8 +152,8 @@ def _operator_costs(
 
 def _calls_of(trace: Trace, row: pl.Series, kernel: pl.Series) -> pl.DataFrame:
     """What decides the cost of host rows: operator, arguments, and the kernel's element type where lists need it."""
-    call = trace.host["call"].gather(row)
-    listed = trace.calls["types"].str.contains("TensorList", literal=True).gather(call)
+    call = trace.host["call"][row]
+    listed = trace.calls["types"].str.contains("TensorList", literal=True)[call]
     elements = {
         n: element_dtype_of_kernel(n)
         for n in kernel.filter(listed).unique().cast(pl.String).to_list()
@@ -164,7 +164,7 @@ def _calls_of(trace: Trace, row: pl.Series, kernel: pl.Series) -> pl.DataFrame:
         else ""
     )
     frame = pl.DataFrame(
-        {"at": row, "name": trace.host["name"].gather(row), "call": call, "listed": listed}
+        {"at": row, "name": trace.host["name"][row], "call": call, "listed": listed}
     )
     return frame.with_columns(
         element=pl.when("listed").then(element if elements else pl.lit("")).otherwise(pl.lit(""))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from mmprof.analyzers import intervals, nesting
-from mmprof.analyzers.cpu_operators import DESCRIBES, WORKS
+from mmprof.analyzers.cpu_operators import CALLS_LIBRARY, DESCRIBES, MOVES_DATA, WORKS
 from mmprof.analyzers.load import categories as c
 from mmprof.analyzers.trace import BORROWED_KINDS, OPERATOR_KINDS
 
@@ -123,26 +123,37 @@ class HostWork:
     @cached_property
     def _works(self) -> pl.Series:
         """Whether each host row is an operator that works itself: by its name, or because nothing inside it works."""
-        host, names = self.trace.host, self.trace.host["name"]
-        known = names.dtype.categories  # type: ignore[attr-defined]
-        by_name = self.is_operator & known.is_in(list(WORKS)).gather(names.to_physical())
-        describes = known.is_in(list(DESCRIBES)).gather(names.to_physical())
-        inside = host["row"].filter(self.is_operator & ~describes)
-        around = [inside.head(0)]
-        while len(inside := self.above_operator.gather(inside).drop_nulls().unique()):
-            around.append(inside)
-        leaf = self.is_operator & ~describes & ~host["row"].is_in(pl.concat(around).implode())
-        return pl.Series(by_name | leaf)
+        other = self.is_operator & ~self._is_named(DESCRIBES)
+        works = (self.is_operator & self._is_named(WORKS)) | (other & ~self._is_around(other))
+        calls = other & self._is_named(CALLS_LIBRARY)
+        if calls.any():
+            works |= calls & ~self._is_around(other & ~self._is_named(MOVES_DATA))
+        return works
+
+    def _is_named(self, names: frozenset[str]) -> pl.Series:
+        """Whether each host row has one of the names."""
+        name = self.trace.host["name"]
+        known: pl.Series = name.dtype.categories  # type: ignore[attr-defined]
+        return known.is_in(list(names))[name.to_physical()]
+
+    def _is_around(self, inside: pl.Series) -> pl.Series:
+        """Whether each host row is an operator around one of those that `inside` is true for."""
+        row = self.trace.host["row"]
+        rows = row.filter(inside)
+        around = [rows.head(0)]
+        while len(rows := self.above_operator[rows].drop_nulls().unique()):
+            around.append(rows)
+        return row.is_in(pl.concat(around).implode())
 
     def with_launch(self, activities: pl.DataFrame) -> pl.DataFrame:
         """Add the launch's thread and times, and the innermost operator's name and arguments; null without a launch."""
         host, launch, operator = self.trace.host, activities["launch"], activities["operator"]
         return activities.with_columns(
-            thread=host["thread"].gather(launch),
-            launch_start_ns=host["start_ns"].gather(launch),
-            launch_end_ns=host["end_ns"].gather(launch),
-            operator_name=host["name"].gather(operator),
-            call=host["call"].gather(operator),
+            thread=host["thread"][launch],
+            launch_start_ns=host["start_ns"][launch],
+            launch_end_ns=host["end_ns"][launch],
+            operator_name=host["name"][operator],
+            call=host["call"][operator],
         )
 
     def states(self, thread: int) -> tuple[tuple[str, pl.DataFrame], ...]:
@@ -171,7 +182,7 @@ class HostWork:
     def _state_spans(self) -> dict[tuple[int, str], pl.DataFrame]:
         """The spans of every thread in every state."""
         host = self.trace.host
-        named = self._state_of_name.gather(host["name"].to_physical())
+        named = self._state_of_name[host["name"].to_physical()]
         spans = host.select("thread", "start_ns", "end_ns", state=self._state(named))
         parts = spans.filter(pl.col("state").is_not_null()).partition_by(
             ["thread", "state"], as_dict=True, include_key=False
@@ -221,21 +232,21 @@ class HostWork:
         copies = self.trace.activities.filter(
             (pl.col("kind") == c.MEMCPY) & pl.col("launch").is_not_null()
         )
-        returned = self.trace.host["end_ns"].gather(copies["launch"])
+        returned = self.trace.host["end_ns"][copies["launch"]]
         return copies.filter(returned >= copies["end_ns"])["launch"].unique()
 
     @cached_property
     def _waiting_operators(self) -> pl.Series:
         """Operators such as `aten::item` with a call inside that waits; on a tensor of the host they wait for nothing."""
         host = self.trace.host
-        named = self._state_of_name.gather(host["name"].to_physical()) == "sync"
+        named = self._state_of_name[host["name"].to_physical()] == "sync"
         waits = named | host["row"].is_in(self.blocking_copies.implode())
         asks = self.is_operator & host["name"].is_in(_SYNC_OPERATORS)
         above = host.filter(waits & host["kind"].is_in(c.LAUNCH_KINDS))["parent"]
         found = [above.head(0)]
         while len(above := nesting.climb(host["parent"], above, asks).drop_nulls().unique()):
             found.append(above)
-            above = host["parent"].gather(above)
+            above = host["parent"][above]
         return pl.concat(found).unique()
 
     @cached_property

@@ -53,17 +53,15 @@ def lineage(work: HostWork, rows: pl.Series) -> Lineage:
     All rows climb together, one named ancestor a round; rows with equal paths so far stay one number.
     """
     host = work.trace.host
-    start = work.named.gather(rows).fill_null(value=False)
-    current = pl.select(
-        pl.when(start).then(rows).otherwise(work.above_named.gather(rows))
-    ).to_series()
+    start = work.named[rows].fill_null(value=False)
+    current = pl.select(pl.when(start).then(rows).otherwise(work.above_named[rows])).to_series()
     code = pl.Series([0], dtype=pl.UInt32).new_from_index(0, len(rows))
     paths: dict[int, Path] = {0: Path()}
     for _ in range(_DEPTH_LIMIT):
         if current.null_count() == len(current):
             break
         code, paths = _extend(host, code, paths, current)
-        current = work.above_named.gather(current)
+        current = work.above_named[current]
     return Lineage(code, paths)
 
 
@@ -71,7 +69,7 @@ def _extend(
     host: pl.DataFrame, code: pl.Series, paths: dict[int, Path], current: pl.Series
 ) -> tuple[pl.Series, dict[int, Path]]:
     steps = pl.DataFrame(
-        {"code": code, "kind": host["kind"].gather(current), "name": host["name"].gather(current)}
+        {"code": code, "kind": host["kind"][current], "name": host["name"][current]}
     )
     distinct = steps.unique(maintain_order=True).with_row_index("next")
     numbered = steps.join(
@@ -105,8 +103,7 @@ def source_lines(host: pl.DataFrame, rows: pl.Series) -> list[str]:
     accepted = host["kind"].eq("python") & host["name"].cast(pl.String).is_in(own)
     found = nesting.climb(host["parent"], rows, accepted)
     return [
-        distinct.get(str(n), "") if n is not None else ""
-        for n in host["name"].gather(found).to_list()
+        distinct.get(str(n), "") if n is not None else "" for n in host["name"][found].to_list()
     ]
 
 

@@ -50,7 +50,7 @@ def nest(host: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     until = ordered.select(_open_until()).to_series()
     for _ in range(_ROUNDS):
         parent = _parents_by_depth(ordered, until)
-        crossing = (until > until.gather(parent)).fill_null(value=False)
+        crossing = (until > until[parent]).fill_null(value=False)
         if not crossing.any():
             return _closed(ordered, until, parent)
         until = _cut_outermost(ordered, until, parent, crossing.arg_true())
@@ -93,7 +93,7 @@ def _last_one_level_up(depth: pl.Series) -> pl.Series:
     key = depth * count + pl.int_range(count, dtype=pl.Int64, eager=True)
     ordered = key.sort()
     found = ordered.search_sorted(key - count, side="left").cast(pl.Int64) - 1
-    row = ordered.gather(found.clip(0)) % count
+    row = ordered[found.clip(0)] % count
     return pl.select(pl.when(depth > 0).then(row)).to_series().cast(pl.UInt32).alias("parent")
 
 
@@ -138,10 +138,10 @@ def _cut_outermost(
     when all crossings before are closed has its right parent, and each round settles at least one.
     """
     start, end = _one_axis(ordered["thread"].cast(pl.Int64), ordered["start_ns"], until)
-    still_open = end.gather(crossing).cum_max().shift(1, fill_value=-1)
+    still_open = end[crossing].cum_max().shift(1, fill_value=-1)
     starts, (python, opened) = ordered["start_ns"], _roles(ordered)
     closes: dict[int, int] = {}
-    for row in crossing.filter(start.gather(crossing) >= still_open).to_list():
+    for row in crossing.filter(start[crossing] >= still_open).to_list():
         around: list[_Open] = []
         outer = parent[row]
         while outer is not None:
@@ -194,14 +194,14 @@ def climb(parent: pl.Series, start: pl.Series, accepted: pl.Series) -> pl.Series
     some rounds stand in a deep recursion, through which `above` goes faster; in a small table that is soon.
     """
     result = start.cast(pl.UInt32).alias("row")
-    at = (~accepted.gather(result)).fill_null(value=False).arg_true()
+    at = (~accepted[result]).arg_true()
     for _ in range(2 + len(parent) // _ROWS_PER_CLIMBING_ROUND):
         if not len(at):
             return result
-        rows = parent.gather(result.gather(at))
+        rows = parent[result[at]]
         result = result.scatter(at, rows)
-        at = at.filter(~accepted.gather(rows).fill_null(value=True))
-    return result.scatter(at, above(parent, accepted).gather(result.gather(at)))
+        at = at.filter(~accepted[rows])
+    return result.scatter(at, above(parent, accepted)[result[at]])
 
 
 def above(parent: pl.Series, accepted: pl.Series) -> pl.Series:
@@ -211,9 +211,7 @@ def above(parent: pl.Series, accepted: pl.Series) -> pl.Series:
     """
     reached = parent
     while True:
-        pending = (~accepted.gather(reached)).fill_null(value=False)
+        pending = ~accepted[reached]
         if not pending.any():
             return reached
-        reached = pl.select(
-            pl.when(pending).then(reached.gather(reached)).otherwise(reached)
-        ).to_series()
+        reached = reached[reached].zip_with(pending, reached)

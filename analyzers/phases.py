@@ -161,7 +161,7 @@ def _repeated(trace: Trace, _: pl.DataFrame) -> pl.DataFrame:
     """Prefill and decode by the tokens that the first lookup of each outermost module call reads per sequence."""
     host = trace.host
     lookups = host.filter((pl.col("kind") == c.OPERATOR) & (pl.col("name") == "aten::embedding"))
-    dims = trace.calls["dims"].gather(lookups["call"])
+    dims = trace.calls["dims"][lookups["call"]]
     read = lookups.select(
         "thread", "start_ns", tokens=dims.str.extract(_LOOKED_UP).cast(pl.Int64)
     ).drop_nulls()
@@ -250,7 +250,7 @@ class SpanTree:
         """
         parent, pair = self.spans["parent"], pl.DataFrame({"left": left, "right": right})
         while (pair["left"] != pair["right"]).any():
-            around_left, around_right = parent.gather(pair["left"]), parent.gather(pair["right"])
+            around_left, around_right = parent[pair["left"]], parent[pair["right"]]
             pair = pair.select(
                 left=pl.when(pl.col("left") > pl.col("right")).then(around_left).otherwise("left"),
                 right=pl.when(pl.col("right") > pl.col("left"))
@@ -287,7 +287,7 @@ def _groups(spans: pl.DataFrame) -> pl.Series:
     phase, around = spans["phase"], spans["parent"]
     groups: list[pl.Series] = []
     while around.null_count() < len(around):
-        groups.append(around.filter((phase.gather(around) == phase).fill_null(value=False)))
-        around = spans["parent"].gather(around)
+        groups.append(around.filter((phase[around] == phase).fill_null(value=False)))
+        around = spans["parent"][around]
     found = pl.concat([pl.Series([], dtype=pl.UInt32), *groups])
     return spans["row"].is_in(found.implode())

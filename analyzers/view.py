@@ -67,7 +67,7 @@ class View:
         )
         spans = self.spans.sort("start_ns")
         span = spans["start_ns"].search_sorted(at, side="right").cast(pl.Int64) - 1
-        inside = (span >= 0) & (at < spans["end_ns"].gather(span.clip(0)))
+        inside = (span >= 0) & (at < spans["end_ns"][span.clip(0)])
         return linked.with_columns(span=span).filter(inside)
 
     @cached_property

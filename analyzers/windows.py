@@ -56,7 +56,7 @@ def inside(spans: pl.DataFrame, times: pl.Series) -> pl.Series:
     if spans.is_empty():
         return pl.Series("inside", [False], dtype=pl.Boolean).new_from_index(0, len(times))
     position = spans["start_ns"].search_sorted(times, side="right").cast(pl.Int64) - 1
-    return ((position >= 0) & (times < spans["end_ns"].gather(position.clip(0)))).rename("inside")
+    return ((position >= 0) & (times < spans["end_ns"][position.clip(0)])).rename("inside")
 
 
 def _exactly(named: pl.DataFrame, text: str) -> pl.DataFrame:
@@ -117,7 +117,7 @@ def _launch_times(trace: Trace) -> pl.Series:
     linked = trace.activities.filter(~pl.col("carry_in"))
     if linked.is_empty():
         return trace.host.filter(pl.col("kind") == c.OPERATOR)["start_ns"]
-    return trace.host["start_ns"].gather(linked["launch"]).fill_null(linked["start_ns"])
+    return trace.host["start_ns"][linked["launch"]].fill_null(linked["start_ns"])
 
 
 def _malformed(text: str, found: str) -> MmprofError:

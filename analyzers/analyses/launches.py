@@ -191,7 +191,7 @@ def _calls(linked: pl.DataFrame, view: View) -> pl.DataFrame:
     return calls.with_columns(
         pl.col("idle_ns").fill_null(0),
         _depth(calls),
-        api=view.trace.host["name"].gather(calls["launch"]),
+        api=view.trace.host["name"][calls["launch"]],
         queue_ns=(delay - pl.col("call_ns")).clip(0),
         delay_ns=delay.clip(0),
     )

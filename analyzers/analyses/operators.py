@@ -247,7 +247,7 @@ def _host_times(view: View) -> pl.DataFrame:
     enclosing = (
         view.host.above_operator if view.spans is None else nesting.above(host["parent"], counted)
     )
-    around = host["name"].gather(enclosing.filter(counted))
+    around = host["name"][enclosing.filter(counted)]
     timed = called.select("name", "spent_ns", around=around)
     outer = pl.col("name").ne_missing(pl.col("around"))
     per_name = timed.group_by("name").agg(
@@ -270,7 +270,7 @@ def _in_spans(starts: pl.Series, spans: pl.DataFrame) -> pl.Series:
         return starts.is_null()
     ordered = spans.sort("start_ns")
     at = ordered["start_ns"].search_sorted(starts, side="right").cast(pl.Int64) - 1
-    return (at >= 0) & (starts < ordered["end_ns"].gather(at.clip(0)))
+    return (at >= 0) & (starts < ordered["end_ns"][at.clip(0)])
 
 
 def _op_columns(ops: pl.DataFrame) -> pl.DataFrame:

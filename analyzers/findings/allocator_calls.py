@@ -46,5 +46,5 @@ def _title(view: View, gaps: pl.DataFrame) -> str:
 
 def _calls(view: View) -> str:
     rows = stretches(view, "allocator")["row"].drop_nulls()
-    names = view.trace.host["name"].gather(rows).cast(pl.String).value_counts(sort=True)
+    names = view.trace.host["name"][rows].cast(pl.String).value_counts(sort=True)
     return ", ".join(f"{format_count(count)} {name}" for name, count in names.head(3).iter_rows())

@@ -53,7 +53,7 @@ def data_loader(view: View) -> Match | None:
 def _title(view: View, gaps: pl.DataFrame, rows: pl.Series) -> str:
     count = steps(view)
     in_steps = f" over {format_count(count)} steps" if count > 1 else ""
-    names = view.trace.host["name"].gather(rows.drop_nulls()).cast(pl.String)
+    names = view.trace.host["name"][rows.drop_nulls()].cast(pl.String)
     workers = ", and the loader has no workers" if names.str.contains(_NO_WORKERS).any() else ""
     return (
         f"{idle_words(view, total(gaps, 'part_ns'))} waiting for the data loader{in_steps}; "

@@ -250,7 +250,7 @@ def _are_modules(around: pl.DataFrame) -> pl.Series:
 
 
 def _names(host: pl.DataFrame, rows: pl.Series) -> list[str]:
-    return host["name"].gather(rows).cast(pl.String).fill_null("").to_list()
+    return host["name"][rows].cast(pl.String).fill_null("").to_list()
 
 
 def _place(operator: str, source: str, module: str) -> str:
@@ -264,10 +264,10 @@ def _ancestry(host: pl.DataFrame, rows: pl.Series) -> tuple[pl.DataFrame, pl.Ser
     if len(host) < _SMALL_ROWS:  # a pass over all costs less than a round for each level
         return host.select("name", "kind", "parent"), rows
     parents, found = host["parent"], [rows.unique()]
-    while len(outer := parents.gather(found[-1]).drop_nulls().unique()):
+    while len(outer := parents[found[-1]].drop_nulls().unique()):
         found.append(outer)
     kept = pl.concat(found).unique().sort()
-    parent = parents.gather(kept)
+    parent = parents[kept]
     place = pl.when(parent.is_not_null()).then(kept.search_sorted(parent.fill_null(0)))
-    around = pl.DataFrame({"name": host["name"].gather(kept), "kind": host["kind"].gather(kept)})
+    around = pl.DataFrame({"name": host["name"][kept], "kind": host["kind"][kept]})
     return around.with_columns(parent=place.cast(pl.UInt32)), kept.search_sorted(rows)

@@ -75,19 +75,19 @@ def _with_wait(view: View, gaps: pl.DataFrame) -> pl.DataFrame:
     start, end = waiting["start_ns"], waiting["end_ns"]
     # The first wait that ends after the gap has begun: the gaps have a part of a wait, so there is one.
     first = end.search_sorted(gaps["start_ns"], side="right").clip(0, len(end) - 1)
-    since = pl.select(pl.min_horizontal(start.gather(first), gaps["start_ns"])).to_series()
+    since = pl.select(pl.min_horizontal(start[first], gaps["start_ns"])).to_series()
     waited = covered(gaps.with_columns(start_ns=since), waiting)
     return gaps.with_columns(
         saved_ns=pl.min_horizontal("part_ns", waited),
-        wait_row=host_row_at(view.trace.host, thread, start.gather(first)),
+        wait_row=host_row_at(view.trace.host, thread, start[first]),
     )
 
 
 def _waits(view: View) -> int:
     """Operators that waited, a blocking copy and the synchronization behind it counted once; and calls outside operators."""
     rows = stretches(view, "sync")["row"].drop_nulls()
-    itself = view.host.is_operator.gather(rows)
-    operator = view.host.above_operator.gather(rows).zip_with(~itself, rows)
+    itself = view.host.is_operator[rows]
+    operator = view.host.above_operator[rows].zip_with(~itself, rows)
     return operator.drop_nulls().n_unique() + operator.null_count()
 
 

@@ -73,8 +73,8 @@ def products(view: View) -> pl.DataFrame:
     host = view.trace.host
     calls = _by_operator(with_costs(view).with_row_index("at"))
     keyed = calls.with_columns(
-        operator=host["name"].gather(calls["op_row"]).cast(pl.String),
-        call=host["call"].gather(calls["op_row"]),
+        operator=host["name"][calls["op_row"]].cast(pl.String),
+        call=host["call"][calls["op_row"]],
     )
     known = _extents_by_call(view, keyed.select("operator", "call").unique(maintain_order=True))
     joined = keyed.join(known, on=["operator", "call"], how="inner")

@@ -67,7 +67,7 @@ class _Vocabulary:
     def translate(self, share: int, column: str, local: pl.Series) -> pl.Series:
         """The codes of one share's column in the common numbering."""
         field = _TABLE_OF_CODE.get(column)
-        return local if field is None else self._maps[share][field].gather(local).alias(column)
+        return local if field is None else self._maps[share][field][local].alias(column)
 
     def values(self, field: str) -> list[Any]:
         """What the common codes of a table stand for."""
@@ -179,7 +179,7 @@ def _with_kind(frame: pl.DataFrame) -> pl.DataFrame:
     categories = frame.schema["category"]
     assert isinstance(categories, pl.Enum)
     kinds = pl.Series([c.kind_of(v) for v in categories.categories], dtype=_KINDS)
-    kind = kinds.gather(frame["category"].to_physical()).alias("kind")
+    kind = kinds[frame["category"].to_physical()].alias("kind")
     if "Operator" not in categories.categories:
         return frame.with_columns(kind)
     annotation = pl.any_horizontal(
@@ -203,7 +203,7 @@ def _placed(frame: pl.DataFrame, threads: list[Any]) -> pl.DataFrame:
     """Device and stream as numbers: from the arguments, else from pid and tid (`stream 7` in 2021)."""
     pids = pl.Series([_number(pid) for pid, _ in threads], dtype=pl.Int64)
     tids = pl.Series([_number(tid) for _, tid in threads], dtype=pl.Int64)
-    pid = pids.gather(frame["thread"])
+    pid = pids[frame["thread"]]
     return frame.with_columns(
         pl.when(pl.col("device") >= 0)
         .then("device")
@@ -211,7 +211,7 @@ def _placed(frame: pl.DataFrame, threads: list[Any]) -> pl.DataFrame:
         .then(pid)
         .otherwise(_UNKNOWN_DEVICE)
         .alias("device"),
-        pl.col("stream").fill_null(tids.gather(frame["thread"])).fill_null(-1),
+        pl.col("stream").fill_null(tids[frame["thread"]]).fill_null(-1),
     )
 
 
