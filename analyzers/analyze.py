@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from mmprof.analyzers import findings as finding_rules
-from mmprof.analyzers.devices import DeviceMatch, DeviceSpec, match_device
+from mmprof.analyzers.devices import DeviceMatch, DeviceSpec, match_device, measured_device
 from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.findings import Finding
 from mmprof.analyzers.hostwork import HostWork
@@ -20,7 +20,6 @@ from mmprof.analyzers.load.ahead import ReadAhead
 from mmprof.analyzers.notes import Note, note
 from mmprof.analyzers.registry import analyses
 from mmprof.analyzers.trace import InputFacts, Trace
-from mmprof.analyzers.twin import load_twin, with_twin
 from mmprof.analyzers.view import HOST_DEVICE, View
 from mmprof.analyzers.windows import window_spans
 
@@ -144,9 +143,9 @@ def analyze(
     """
     options = options or Options()
     gathered = _Gathered()
-    twin = load_twin(options.twin) if options.twin else None
+    explained = _by_twin(options.twin)
     for trace in _traces(paths, gathered, ahead):
-        gathered.add(with_twin(trace, twin) if twin else trace, options)
+        gathered.add(explained(trace), options)
         del trace  # or it would be kept while the next one is loaded
     _require_devices(gathered, options)
     notes = [*gathered.notes, *_same_rank(gathered)]
@@ -236,7 +235,10 @@ def _repeated_ranks(devices: Sequence[DeviceReport]) -> dict[int, list[int]]:
 def _match(trace: Trace, device: int, spec: DeviceSpec | None) -> DeviceMatch | None:
     if spec is not None:
         return DeviceMatch(spec, "given by --device-spec")
-    return match_device(trace.device_properties(device)) if device != HOST_DEVICE else None
+    if device == HOST_DEVICE:
+        return measured_device(trace.sidecar, None)
+    known = match_device(trace.device_properties(device))
+    return known or measured_device(trace.sidecar, _named(trace, device))
 
 
 def _named(trace: Trace, device: int) -> str:
@@ -283,6 +285,16 @@ def check_conservation(report: DeviceReport) -> None:
             ),
             hint="report it with the trace; `mmprof query` still reads the tables",
         )
+
+
+def _by_twin(name: str) -> Callable[[Trace], Trace]:
+    """What gives a trace the operators of its twin; without a twin, what leaves it as it is."""
+    if not name:
+        return lambda trace: trace
+    from mmprof.analyzers.twin import load_twin, with_twin  # noqa: PLC0415  (few traces have one)
+
+    twin = load_twin(name)
+    return lambda trace: with_twin(trace, twin)
 
 
 def _require_devices(gathered: _Gathered, options: Options) -> None:

@@ -227,6 +227,13 @@ class HostWork:
         )
 
     @cached_property
+    def waiting_calls(self) -> pl.Series:
+        """Rows of the runtime and driver calls whose names say that they wait for the device."""
+        host = self.trace.host
+        named = self._state_of_name[host["name"].to_physical()] == "sync"
+        return host.filter(named & host["kind"].is_in(c.LAUNCH_KINDS))["row"]
+
+    @cached_property
     def blocking_copies(self) -> pl.Series:
         """Launch calls of copies that return only after the copy has ended: the host waited for the device."""
         copies = self.trace.activities.filter(

@@ -48,7 +48,7 @@ def innermost_words(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def module_chain(names: Sequence[str]) -> tuple[ModuleName, ...]:
-    """The modules of some names, the outermost first.
+    """The modules of some names, the outermost first; one that called itself, or around its own calls, stands once.
 
     Args:
         names: Names of modules around a launch, the innermost first.
@@ -56,7 +56,9 @@ def module_chain(names: Sequence[str]) -> tuple[ModuleName, ...]:
     chain: list[ModuleName] = []
     for name in reversed(names):
         match = _TRACED.fullmatch(name)
-        chain.append(_traced(*match.groups()) if match else _numbered(name, chain))
+        module = _traced(*match.groups()) if match else _numbered(name, chain)
+        if [module] != chain[-1:]:
+            chain.append(module)
     return tuple(chain)
 
 

@@ -145,6 +145,20 @@ NOTES: Final[dict[str, NoteKind]] = {
         "the same work without graphs; where it runs the same kernels in the same order, its operators, modules and shapes "
         "stand for theirs. Kernels that could not be aligned, or might be one of several, keep what the trace says.",
     ),
+    "MM-N026": NoteKind(
+        "the sidecar {name} cannot be read ({reason}); the trace was analyzed without it",
+        "The tracer writes what it measured beside the trace: un-profiled times, ceilings of the machine, what was run. The "
+        "trace is complete without it, but the peaks of a CPU and the cost of the profiler are unknown then. Remove the file, "
+        "or record the trace again.",
+    ),
+    "MM-N027": NoteKind(
+        "the tracer says: {text}",
+        "What `mmprof trace` noted while it recorded: something of the recording that a reader of its numbers should know.",
+    ),
+    "MM-N028": NoteKind(
+        "the recorded run failed: {error}",
+        "The trace holds what the workload did until it failed or was interrupted. What would have come after is in no number.",
+    ),
 }
 
 

@@ -63,6 +63,7 @@ class Ceiling(Struct, frozen=True):
         unit: `bytes` or `flops`.
         method: What was run, with its sizes and the number of runs.
         load_average: Processes that wanted to run meanwhile; None where unknown.
+        measured_at: UTC, ISO 8601; the recording may be later, since measurements are kept.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Ceiling(Struct, frozen=True):
     unit: str
     method: str
     load_average: float | None = None
+    measured_at: str = ""
 
 
 class WorkloadFacts(Struct, frozen=True):
@@ -197,7 +199,7 @@ def read_sidecar(trace: str | PathLike[str]) -> Sidecar | None:
         found = msgspec.json.decode(path.read_bytes(), type=Sidecar)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(path, str(error)) from error
     if found.schema != SCHEMA:
         raise _unreadable(path, f"schema {found.schema!r}")

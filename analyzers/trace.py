@@ -7,12 +7,15 @@ All times are int64 nanoseconds on the clock of the trace. `event` is the positi
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from mmprof.analyzers.load.categories import OPERATOR
 from mmprof.analyzers.notes import Note
+
+if TYPE_CHECKING:
+    from mmprof.analyzers.sidecar import Sidecar
 
 # Host rows that stand for a twin's (`twin.py`): what was around the launch of a kernel that a graph replays here.
 BORROWED_OPERATOR: Final = "borrowed operator"
@@ -88,6 +91,7 @@ class Trace:
         other: Events of other categories: category, name, thread, start_ns, end_ns.
         threads: thread, pid, tid, name.
         calls: call, dims, types, strides, concrete, kernel_backend, kernel_kwargs (JSON text).
+        sidecar: What the tracer wrote beside the trace; None for traces of others.
     """
 
     facts: InputFacts
@@ -103,6 +107,7 @@ class Trace:
     threads: pl.DataFrame
     calls: pl.DataFrame
     kept_out: dict[str, int] = field(default_factory=dict)
+    sidecar: Sidecar | None = None
 
     def with_notes(self, *more: Note) -> Trace:
         """The trace with further notes."""

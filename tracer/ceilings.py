@@ -24,9 +24,9 @@ from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.files import replacing
 from mmprof.analyzers.sidecar import Ceiling
 from mmprof.tracer.devices import CPU, synchronize
-from mmprof.tracer.machine import device_facts, load_average, versions
+from mmprof.tracer.machine import device_facts, load_average, now, versions
 
-CACHE_FORMAT: Final = 1
+CACHE_FORMAT: Final = 2
 _FIRST_ORDER: Final = 256
 _LONG_S: Final = 0.02
 _DTYPES: Final = {
@@ -98,7 +98,7 @@ def _copy(device: str, sizes: Sizes) -> Ceiling:
     target = torch.empty_like(source)
     seconds, runs = _best(lambda: target.copy_(source), device, sizes)
     method = f"Tensor.copy_ of {sizes.copy_bytes:,} bytes, read and written, best of {runs}"
-    return Ceiling("copy", "fp32", 2 * sizes.copy_bytes / seconds, "bytes", method, load_average())
+    return _ceiling("copy", "fp32", 2 * sizes.copy_bytes / seconds, method)
 
 
 def _gemv(device: str, key: str, sizes: Sizes) -> Ceiling:
@@ -109,7 +109,7 @@ def _gemv(device: str, key: str, sizes: Sizes) -> Ceiling:
     seconds, runs = _best(lambda: torch.nn.functional.linear(vector, matrix), device, sizes)
     rate = matrix.numel() * matrix.element_size() / seconds
     method = f"linear of [1, {n}] with [{n}, {n}], bytes of the matrix, best of {runs}"
-    return Ceiling("gemv", key, rate, "bytes", method, load_average())
+    return _ceiling("gemv", key, rate, method)
 
 
 def _matmul(device: str, key: str, sizes: Sizes) -> Ceiling:
@@ -122,7 +122,12 @@ def _matmul(device: str, key: str, sizes: Sizes) -> Ceiling:
             n = min(2 * n, sizes.order)
             seconds, runs = _product(device, key, n, sizes)
     method = f"torch.mm of order {n}, best of {runs}"
-    return Ceiling("matmul", key, 2 * n**3 / seconds, "flops", method, load_average())
+    return _ceiling("matmul", key, 2 * n**3 / seconds, method)
+
+
+def _ceiling(name: str, dtype: str, per_second: float, method: str) -> Ceiling:
+    unit = "flops" if name == "matmul" else "bytes"
+    return Ceiling(name, dtype, per_second, unit, method, load_average(), now())
 
 
 def _product(device: str, key: str, n: int, sizes: Sizes) -> tuple[float, int]:

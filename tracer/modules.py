@@ -100,6 +100,15 @@ class ModuleAnnotations:
         self._hooks.close()
         self.close_open()
 
+    def open_root(self) -> None:
+        """Annotate what follows as the model's, where there is one: it works between its forward calls as well.
+
+        A loop of generation chooses tokens there and reorders caches. What several models share is nobody's.
+        """
+        if self._models is not None and len(self._models) == 1:
+            [(name, model)] = self._models.items()
+            self._begin(module_annotation(name, model))
+
     def close_open(self) -> None:
         """End what this thread has open: an interrupted call runs no hooks."""
         stack = self._open.stack
@@ -150,7 +159,9 @@ class ModuleAnnotations:
     def _enter_any(self, module: nn.Module, _: Any) -> None:
         if torch.compiler.is_compiling():
             return
-        name = self._names.get(id(module)) or self._discover(module)
+        self._begin(self._names.get(id(module)) or self._discover(module))
+
+    def _begin(self, name: str) -> None:
         mark = self._annotate(name)
         self._open.stack.append((name, mark))
         mark.__enter__()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -33,7 +32,8 @@ class Recorder:
     Args:
         device: The torch device whose activities are recorded besides the host's.
         options: What to record; its activities are those of the device.
-        models: Models by name, whose modules are annotated; None for every module that runs.
+        models: Models by name, whose modules are annotated, the only one also around all that runs; None for every
+            module that runs.
         schedule: Which steps to record (`torch.profiler.schedule`); None for all.
     """
 
@@ -47,9 +47,7 @@ class Recorder:
     ) -> None:
         self._device = device
         self._scheduled = schedule is not None
-        self._modules: AbstractContextManager[object] = (
-            ModuleAnnotations(models) if options.modules else nullcontext()
-        )
+        self._modules = ModuleAnnotations(models) if options.modules else None
         self._profile = profile(
             activities=activities_of(device),
             record_shapes=options.shapes,
@@ -73,9 +71,12 @@ class Recorder:
                 hint="end it first: torch.profiler cannot be nested",
             )
         prime_profiler()
-        self._modules.__enter__()
+        if self._modules is not None:
+            self._modules.__enter__()
         synchronize(self._device)
         self._profile.start()
+        if self._modules is not None:
+            self._modules.open_root()
         self._add_rank()
         self.running = True
         self._started_s = time.perf_counter()
@@ -91,7 +92,8 @@ class Recorder:
         self.running = False
         synchronize(self._device)
         self.elapsed_s = time.perf_counter() - self._started_s
-        self._modules.__exit__(None, None, None)
+        if self._modules is not None:
+            self._modules.__exit__(None, None, None)
         # Stopping a recording that another profiler has ended would crash the process.
         if not self._scheduled and not profiler_is_on():
             raise MmprofError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from mmprof.analyzers.sidecar import (
     WorkloadFacts,
     sidecar_path,
 )
-from mmprof.tracer.machine import device_facts, host_facts, versions
+from mmprof.tracer.machine import device_facts, host_facts, now, versions
 from mmprof.tracer.trace_files import rank_of_process
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def sidecar_of(
     """The sidecar of a trace that this process records now."""
     return Sidecar(
         trace=trace.name,
-        recorded_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        recorded_at=now(),
         rank=rank_of_process(),
         workload=workload,
         device=device_facts(device),

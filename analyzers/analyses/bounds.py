@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 from msgspec import Struct
 
+from mmprof.analyzers.devices import measured_device
 from mmprof.analyzers.registry import Table, analysis
 
 if TYPE_CHECKING:
+    from mmprof.analyzers.devices import DeviceSpec
     from mmprof.analyzers.view import View
 
 
@@ -40,13 +42,17 @@ class Roofline(Struct, frozen=True):
         coverage: Share of busy time whose FLOPs and bytes are known.
         peak_flops: Dense peak in FLOP/s by data type.
         bandwidth_bytes_per_s: Memory bandwidth.
-        source: Where peak and bandwidth come from; empty if the device is not known.
-        device: Name in the device table.
+        source: Where peak and bandwidth come from: the device table's source, or when and how they were measured; empty
+            if the device is not known.
+        device: Name in the device table, or of the device that was measured.
         matched: How the device was recognised.
         flops: All floating-point operations in the window.
         bytes: All bytes that had to move.
         roofline_share: Least time for the modelled work of the device's own memory and arithmetic (no copies over the
             bus, no collectives) as a share of the busy time it took.
+        measured_flops: FLOP/s by data type that the device reached where the trace was recorded; empty if not measured.
+        measured_bandwidth_bytes_per_s: Bytes per second that its memory reached there; 0 if not measured.
+        measured_source: When and how; empty if not measured.
     """
 
     coverage: float
@@ -58,6 +64,9 @@ class Roofline(Struct, frozen=True):
     flops: int
     bytes: int
     roofline_share: float
+    measured_flops: dict[str, int] = {}
+    measured_bandwidth_bytes_per_s: int = 0
+    measured_source: str = ""
 
 
 class Bounds(Struct, frozen=True):
@@ -98,6 +107,7 @@ def bounds(view: View) -> Bounds:
 def _roofline(view: View, costed: pl.DataFrame) -> Roofline:
     known = costed.filter(pl.col("model").is_not_null())
     spec = view.match.spec if view.match else None
+    reached = _measured(view)
     known_ns = int(known["own_ns"].sum())
     limited = known.filter(~pl.col("bound").is_in(["transfer", "communication"]))
     limited_ns = int(limited["own_ns"].sum())
@@ -113,4 +123,14 @@ def _roofline(view: View, costed: pl.DataFrame) -> Roofline:
         roofline_share=int(limited["roofline_ns"].sum()) / limited_ns
         if limited_ns and spec
         else 0.0,
+        measured_flops=dict(reached.peak_flops) if reached else {},
+        measured_bandwidth_bytes_per_s=reached.bandwidth_bytes_per_s if reached else 0,
+        measured_source=reached.source if reached else "",
     )
+
+
+def _measured(view: View) -> DeviceSpec | None:
+    """The device as the tracer measured it, also where the table decides."""
+    name = None if view.is_host else view.trace.device_properties(view.device).get("name", "")
+    found = measured_device(view.trace.sidecar, name)
+    return found.spec if found else None

@@ -34,10 +34,12 @@ def load(
     Raises:
         MmprofError: The input is missing, empty, not JSON, no trace, or holds no events.
     """
-    from mmprof.analyzers.load import tables  # noqa: PLC0415  (polars: reading must be able to start without it)
+    # polars: reading must be able to start without it
+    from mmprof.analyzers.load import tables  # noqa: PLC0415
+    from mmprof.analyzers.load.beside import with_sidecar  # noqa: PLC0415
 
     raw = ahead.take() if ahead else read(str(name), processes=processes)
-    trace = tables.build(raw)
+    trace = with_sidecar(tables.build(raw), str(name))
     if trace.host.is_empty() and trace.activities.is_empty():
         raise _no_events(raw, trace)
     return trace

@@ -12,6 +12,7 @@ from mmprof.cli.renderers.safe import label
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mmprof.analyzers.analyses.overhead import Overhead
     from mmprof.analyzers.analyze import DeviceReport, Report
     from mmprof.analyzers.findings import Finding
 
@@ -37,6 +38,20 @@ def headline(device: DeviceReport) -> str:
         )
     parts = (_timeline(device), _main_class(device), first_step(device.findings))
     return " ".join(part for part in parts if part)
+
+
+def profiler_cost(device: DeviceReport) -> str:
+    """How much the profiler slowed the run; empty if it is not known how long it takes without."""
+    cost: Overhead = device.value("overhead")
+    if cost.unprofiled_s is None:
+        return ""
+    without = f"{units.duration(1e9 * cost.unprofiled_s)} without it"
+    if cost.ratio is None or cost.profiled_s is None:
+        return f"The profiler recorded a part of this run: {without}."
+    if cost.interval_s is not None and cost.profiled_s <= cost.interval_s[1]:
+        return f"The profiler did not slow this run measurably: {without}."
+    slower = f"The profiler made this run {units.factor(cost.ratio)} slower: {without}"
+    return f"{slower}; python and dispatch idle are upper bounds."
 
 
 def name_of(device: DeviceReport) -> str:

@@ -11,6 +11,7 @@ from mmprof.cli.renderers.headline import (
     headline,
     name_of,
     place_of,
+    profiler_cost,
     ranks_repeat,
     top_steps,
     worst,
@@ -58,6 +59,7 @@ def _overview(report: Report, top: int) -> Iterator[str]:
     shown = worst(report)
     yield f"**{markdown_text(headline(shown))}**"
     yield f"{_inputs(report)} ({place_of(shown)})"
+    yield from filter(None, [profiler_cost(shown)])
     yield from _findings(shown.findings)
     yield _timeline(report)
     by_field = {table.field: table for table in tables()}

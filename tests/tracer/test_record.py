@@ -43,6 +43,21 @@ def test_a_recording_can_be_analyzed(tmp_path: Path) -> None:
     assert report.devices[0].value("module_coverage") == 1.0
 
 
+def test_work_between_calls_is_the_only_models_also_where_recording_ends_early(
+    tmp_path: Path,
+) -> None:
+    def choose(_: int) -> None:
+        torch.ones(8).argmax()
+
+    record(generating(3, on_step=choose), plan(tmp_path / "t.json", Limits(0, 0, steps=2)))
+
+    assert annotations_in(tmp_path / "t.json")[:2] == [
+        "nn.Module: Toy (Toy)",
+        "mmprof/phase:prefill",
+    ]
+    assert mmprof.analyze(tmp_path / "t.json").devices[0].value("module_coverage") == 1.0
+
+
 def test_the_sidecar_says_what_was_run(tmp_path: Path) -> None:
     record(generating(1), plan(tmp_path / "t.json", Limits(warmups=2, repeats=3)), notes=["a note"])
 

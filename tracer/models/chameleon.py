@@ -75,7 +75,7 @@ def build(request: Request) -> Workload:
     )
     return Workload(
         name="chameleon",
-        models=models._asdict(),
+        models=models._asdict() if asked.makes_image else {"chameleon": models.chameleon},
         run=(_image_generation if asked.makes_image else _text_generation)(models, asked),
         arguments=_arguments(asked),
         # each decode step adds one position

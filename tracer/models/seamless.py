@@ -12,7 +12,6 @@ from math import log1p, prod
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
-from torch.profiler import record_function
 from transformers import GenerationConfig, SeamlessM4Tv2Config, SeamlessM4Tv2Model
 
 from mmprof.tracer.models.generation import (
@@ -22,7 +21,6 @@ from mmprof.tracer.models.generation import (
     torch_dtype,
 )
 from mmprof.tracer.models.seamless_phases import request_phases
-from mmprof.tracer.modules import module_annotation
 from mmprof.tracer.workload import Workload
 
 if TYPE_CHECKING:
@@ -267,10 +265,7 @@ def _inputs(
 def _generation(
     model: SeamlessM4Tv2Model, inputs: Mapping[str, Tensor], *, speaks: bool
 ) -> Callable[[], dict[str, Tensor]]:
-    """One request through transformers' `generate`; speech comes with the tokens and units that it was made from.
-
-    All of it is annotated as the model's: beam search does much of its work between two forward calls.
-    """
+    """One request through transformers' `generate`; speech comes with the tokens and units that it was made from."""
     made = (
         ("sequences", "unit_sequences", "waveform", "waveform_lengths")
         if speaks
@@ -278,10 +273,9 @@ def _generation(
     )
 
     generate: Callable[..., Any] = model.generate
-    whole = module_annotation("", model)
 
     def run() -> dict[str, Tensor]:
-        with torch.inference_mode(), record_function(whole), request_phases(model):
+        with torch.inference_mode(), request_phases(model):
             output = generate(
                 **inputs,
                 tgt_lang=_LANGUAGE,

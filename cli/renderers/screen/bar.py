@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from mmprof.cli.renderers.screen.canvas import Canvas
 
 MOST_PARTS: Final = 7
-_BUSY_STYLES: Final = ("blue", "magenta", "cyan", "green", "yellow", "bright_blue", "white")
-_IDLE_STYLES: Final = (
+BUSY_STYLES: Final = ("blue", "magenta", "cyan", "green", "yellow", "bright_blue", "white")
+IDLE_STYLES: Final = (
     "red",
     "bright_red",
     "bright_black",
@@ -26,7 +26,7 @@ _IDLE_STYLES: Final = (
     "red",
     "bright_black",
 )
-_IDLE_MARKS: Final = ".:-'~^_"
+IDLE_MARKS: Final = ".:-'~^_"
 _REST_MARKS: Final = ("*", ",")
 
 
@@ -58,14 +58,14 @@ class Part:
 def busy_parts(device: DeviceReport) -> list[Part]:
     """The classes by time, the smallest ones together."""
     times = [(row.class_, row.time_ns) for row in device.value("classes")]
-    marks = _letters([name for name, _ in times[:MOST_PARTS]])
+    marks = letters([name for name, _ in times[:MOST_PARTS]])
     return _parts(times, marks, idle=False)
 
 
 def idle_parts(device: DeviceReport) -> list[Part]:
     """The idle causes by time, the smallest ones together."""
     times = [(cause_label(row.cause), row.time_ns) for row in device.value("idle_causes")]
-    return _parts(times, _IDLE_MARKS, idle=True)
+    return _parts(times, IDLE_MARKS, idle=True)
 
 
 def bar(parts: Sequence[Part], canvas: Canvas) -> Text:
@@ -97,7 +97,7 @@ def proportional(amounts: Sequence[int], cells: int) -> list[int]:
 def _parts(times: Sequence[tuple[str, int]], marks: str, *, idle: bool) -> list[Part]:
     """The largest parts, and the others as one; one other is shown itself."""
     shown = len(times) if len(times) <= MOST_PARTS else MOST_PARTS - 1
-    styles: Any = _IDLE_STYLES if idle else _BUSY_STYLES
+    styles: Any = IDLE_STYLES if idle else BUSY_STYLES
     parts = [
         Part(name, time_ns, mark, style, idle)
         for (name, time_ns), mark, style in zip(times[:shown], marks, styles, strict=False)
@@ -109,7 +109,7 @@ def _parts(times: Sequence[tuple[str, int]], marks: str, *, idle: bool) -> list[
     return parts
 
 
-def _letters(names: Sequence[str]) -> str:
+def letters(names: Sequence[str]) -> str:
     """A letter for each name, its first one that no other has."""
     taken = ""
     for name in names:

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.text import Text
 
 from mmprof.cli.renderers import units
-from mmprof.cli.renderers.headline import headline, place_of, top_steps, worst
+from mmprof.cli.renderers.headline import headline, place_of, profiler_cost, top_steps, worst
 from mmprof.cli.renderers.registry import DEFAULT_TOP
 from mmprof.cli.renderers.safe import label
 from mmprof.cli.renderers.screen.devices import device_summary
@@ -41,6 +41,8 @@ def overview(report: Report, canvas: Canvas, top: int) -> Iterator[RenderableTyp
     if several:
         yield from (device_summary(report, shown, canvas), _BLANK)
     yield prose(headline(shown), canvas, "bold")
+    if cost := profiler_cost(shown):
+        yield prose(cost, canvas, "dim")
     if shown.value("window_ns"):
         yield from _sections(shown, canvas, _rows(top, canvas, several=several))
     yield _footer(report, shown, canvas)

@@ -121,6 +121,8 @@ def _roofline(device: DeviceReport) -> Iterator[str]:
     limited_ns = sum(r.time_ns for r in modelled if r.bound in _LIMITED)
     if limited_ns and limited_ns >= _TELLING_SHARE * device.value("busy_ns"):
         yield _achieved(roofline, modelled, sum(r.time_ns for r in modelled) / 1e9)
+    if roofline.measured_source:
+        yield _measured(roofline)
 
 
 def _achieved(roofline: Roofline, modelled: Sequence[BoundRow], seconds: float) -> str:
@@ -128,6 +130,13 @@ def _achieved(roofline: Roofline, modelled: Sequence[BoundRow], seconds: float) 
     of_width = f" of {units.rate(width, 'B')} ({units.share_of(moved, width)})" if width else ""
     flops = units.rate(sum(r.flops for r in modelled) / seconds, "FLOP")
     return f"achieved {units.rate(moved, 'B')}{of_width} and {flops}{_peaks(roofline.peak_flops)}"
+
+
+def _measured(roofline: Roofline) -> str:
+    """What the device was measured to reach, which is less than the table's peaks where it has those."""
+    width = units.rate(roofline.measured_bandwidth_bytes_per_s, "B")
+    reached = _peaks(roofline.measured_flops).replace(" of ", " and ", 1)
+    return f"measured where the trace was recorded: {width}{reached}"
 
 
 def _peaks(peak_flops: Mapping[str, int]) -> str:

@@ -55,6 +55,31 @@ def test_models_are_told_apart_by_name(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("models", "roots"),
+    [
+        ({"": Toy()}, ["nn.Module: Toy (Toy)"]),
+        ({"a": Toy()}, ["nn.Module: a (Toy)"]),
+        ({"a": Toy(), "b": Toy()}, []),
+        (None, []),
+    ],
+)
+def test_what_runs_between_calls_is_the_only_models(
+    tmp_path: Path, models: Any, roots: list[str]
+) -> None:
+    marks = ModuleAnnotations(models)
+
+    def run() -> None:
+        marks.open_root()
+        torch.add(X, X)
+
+    assert recorded(tmp_path / "t.json", marks, run) == roots
+    events = events_in(tmp_path / "t.json")
+    add = next(e for e in events if e["name"] == "aten::add")
+    around = [e for e in events if e["cat"] == "user_annotation" and e["ts"] <= add["ts"]]
+    assert [e["ts"] + e["dur"] >= add["ts"] + add["dur"] for e in around] == [True] * len(roots)
+
+
 def test_operators_lie_in_their_module(tmp_path: Path) -> None:
     model = Toy()
     recorded(tmp_path / "t.json", ModuleAnnotations({"": model}), lambda: model(X))
