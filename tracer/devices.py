@@ -34,6 +34,13 @@ def resolve_device(name: str) -> str:
         return accelerator() or CPU
     kind, _, index = name.partition(":")
     present = [CPU, *filter(None, [accelerator()])]
+    if kind in _ACTIVITIES and kind not in present:
+        raise MmprofError(
+            "MM-E053",
+            f"torch {torch.__version__} sees no device of type {kind} here",
+            found=", ".join(present),
+            hint="--device auto, or a build of torch for it; `mmprof doctor` shows what is installed",
+        )
     chosen = choose(kind, present, what="the device", code="MM-E053", otherwise="--device auto")
     if index and not (index.isdigit() and int(index) < count_of(chosen)):
         raise MmprofError(

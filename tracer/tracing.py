@@ -13,6 +13,7 @@ from mmprof.analyzers.errors import MmprofError
 from mmprof.tracer.ceilings import ceilings
 from mmprof.tracer.devices import AUTO, resolve_device
 from mmprof.tracer.families import dtype_named, free_options, request_for
+from mmprof.tracer.memory_limit import memory_limited
 from mmprof.tracer.order import Manner, Subject
 from mmprof.tracer.record import Plan, Recording, record
 from mmprof.tracer.recorder import options_for
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Built:
+class Built:
     workload: Workload
     device: str
     notes: tuple[str, ...] = ()
@@ -44,8 +45,13 @@ def trace_workload(subject: Subject, path: Path, manner: Manner) -> Recording:
         MmprofError: It cannot be found or built, or the trace cannot be written. What goes wrong while it runs is part
             of the recording.
     """
+    with memory_limited(resolve_device(subject.device or AUTO)):
+        return _traced(subject, path, manner)
+
+
+def _traced(subject: Subject, path: Path, manner: Manner) -> Recording:
     manner.progress("building the model")
-    built = _guarded(lambda: _built(subject))
+    built = _guarded(lambda: build_subject(subject))
     if manner.ceilings:
         manner.progress("measuring the machine")
     measured = _guarded(lambda: ceilings(built.device)) if manner.ceilings else []
@@ -93,27 +99,27 @@ def _guarded(make: Callable[[], T]) -> T:
         raise error_of(error) from error
 
 
-def _built(subject: Subject) -> _Built:
+def build_subject(subject: Subject) -> Built:
     if subject.family is not None:
         request = request_for(subject.family, subject.wish, resolve_device(subject.device or AUTO))
         built = subject.family.build(request)
         asked = {k: v for k, v in asdict(request).items() if k != "options" and v not in {"", 0}}
         arguments = {**asked, "seed": request.seed, **request.options, **built.arguments}
-        return _Built(replace(built, arguments=arguments), request.device)
+        return Built(replace(built, arguments=arguments), request.device)
     if subject.folder is not None:
         return _from_folder(subject.folder, subject)
     return _from_target(subject)
 
 
-def _from_folder(folder: Path, subject: Subject) -> _Built:
+def _from_folder(folder: Path, subject: Subject) -> Built:
     from mmprof.tracer.checkpoints import checkpoint  # noqa: PLC0415  (transformers: seconds)
 
     request = _free_request(subject)
     made = checkpoint(folder, request)
-    return _Built(made.workload, request.device, tuple(made.notes))
+    return Built(made.workload, request.device, tuple(made.notes))
 
 
-def _from_target(subject: Subject) -> _Built:
+def _from_target(subject: Subject) -> Built:
     wish = subject.wish
     placement = Placement(
         resolve_device(subject.device) if subject.device else "",
@@ -122,7 +128,7 @@ def _from_target(subject: Subject) -> _Built:
         free_options(wish.settings),
     )
     workload = workload_of(subject.target, placement)
-    return _Built(workload, _device_of(workload) or placement.device or resolve_device(AUTO))
+    return Built(workload, _device_of(workload) or placement.device or resolve_device(AUTO))
 
 
 def _device_of(workload: Workload) -> str:
