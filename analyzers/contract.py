@@ -107,6 +107,17 @@ def error_schema() -> Json:
     )
 
 
+def struct_schema(kind: type[msgspec.Struct], schema: str) -> Json:
+    """The JSON Schema (draft 2020-12) of a document that is one struct, with the name of the document in `schema`."""
+    _, definitions = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    for part in _structs([kind]):
+        _describe(definitions[_component(part, definitions)], part)
+    whole = definitions.pop(_component(kind, definitions))
+    fields = {**whole["properties"], "schema": {"const": schema}}
+    described = _envelope(schema, whole["description"], fields)
+    return {**described, "required": ["schema", *whole["required"]], "$defs": definitions}
+
+
 def _input_entry(facts: InputFacts) -> Json:
     # A path that is not UTF-8 reaches Python as surrogates, which no JSON encoder takes.
     readable = facts.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -25,7 +25,7 @@ def report(recording: Recording, *, as_json: bool) -> None:
     if as_json:
         print_result(_document(recording.trace, recording.sidecar))
         return
-    lines = [_written(recording.trace), *_described(recording.sidecar), _next(recording.trace)]
+    lines = [_written(recording.trace), *described(recording.sidecar), _next(recording.trace)]
     print_result("".join(f"{printable(line)}\n" for line in lines))
 
 
@@ -66,7 +66,8 @@ def _command(trace: TraceFile) -> str:
     return f"mmprof analyze {shlex.quote(str(trace.path))}"
 
 
-def _described(sidecar: Sidecar) -> Iterator[str]:
+def described(sidecar: Sidecar) -> Iterator[str]:
+    """What was run and how long it took; text of the sidecar is not yet made safe."""
     shown = ("task", "size", "dtype", "batch", "seed")
     arguments = sidecar.workload.arguments
     words = [sidecar.workload.name, *(f"{k}={arguments[k]}" for k in shown if k in arguments)]

@@ -31,9 +31,18 @@ def commands_in(page: str, name: str) -> str:
     return found[1]
 
 
-def example_in_contributing() -> str:
+RUN_WITH_FAMILY = """
+import sys
+import mmprof.tracer.workloads as workloads
+workloads.__path__.append(sys.argv[1])
+from mmprof.cli.main import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def example_in_contributing(file: str) -> str:
     found = re.search(
-        r"<!-- example: [\w/.]+ -->\n```python\n(.*?)```",
+        rf"<!-- example: {re.escape(file)} -->\n```python\n(.*?)```",
         (ROOT / "CONTRIBUTING.md").read_text(),
         re.DOTALL,
     )
@@ -47,13 +56,25 @@ def test_each_readme_command_is_one_line() -> None:
 
 
 def test_the_worked_example_is_an_analysis_with_no_other_change(tmp_path: Path) -> None:
-    (tmp_path / "streams.py").write_text(example_in_contributing())
+    (tmp_path / "streams.py").write_text(example_in_contributing("analyzers/analyses/streams.py"))
     command = [sys.executable, "-c", RUN_WITH_EXAMPLE, str(tmp_path), str(DEMO), "--format", "csv"]
     shown = subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout.splitlines()
     assert shown[0].split(",") == ["rank", "device", "stream", "time_ns", "count"]
     assert [row.split(",")[2] for row in shown[1:]] == ["7"]
+
+
+def test_the_worked_example_is_a_family_with_no_other_change(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "mlp.py").write_text(example_in_contributing("tracer/workloads/mlp.py"))
+    family = [sys.executable, "-c", RUN_WITH_FAMILY, str(tmp_path)]
+    trace = tmp_path / "mlp.json.gz"
+    record = [*family, "trace", "mlp", "--no-ceilings", "-o", str(trace)]
+    subprocess.run(record, capture_output=True, check=True, cwd=ROOT)
+    table = [*family, "analyze", str(trace), "--by", "module", "--format", "csv"]
+    shown = subprocess.run(table, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert {"Sequential", "0", "2"} <= {row.split(",")[2] for row in shown.splitlines()}
 
 
 @pytest.mark.parametrize("path", CODE, ids=lambda p: str(p.relative_to(ROOT)))

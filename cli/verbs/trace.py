@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,8 +19,6 @@ if TYPE_CHECKING:
 
 FORMATS: Final = ("terminal", "json")
 INTERRUPTED: Final = 130
-# torchao tells which kernels of other devices it lacks, and torch how torchao registers its types.
-_TALKATIVE: Final = ("torchao", "torch.utils._pytree")
 
 Target = Annotated[
     list[str] | None,
@@ -121,6 +116,7 @@ def trace(  # noqa: PLR0913  (the options of the command line)
 ) -> None:
     """Run a model under torch.profiler and write its trace."""
     from mmprof.analyzers.choices import choose  # noqa: PLC0415
+    from mmprof.cli.subjects import subject_of  # noqa: PLC0415
     from mmprof.tracer.order import Limits, Manner, Wish  # noqa: PLC0415
     from mmprof.tracer.script import is_command  # noqa: PLC0415
 
@@ -148,37 +144,8 @@ def trace(  # noqa: PLR0913  (the options of the command line)
     if not hf and is_command(words):
         _only_for_workloads(wish, device, manner)
         raise typer.Exit(_trace_program(words, output, manner))
-    subject = _subject(words, hf, wish, device)
+    subject = subject_of(words, hf, wish, device=device, verb="trace")
     _trace_workload(subject, _path(output, subject, manner), manner, as_json=as_json, quiet=quiet)
-
-
-def _subject(words: Sequence[str], hf: str, wish: Wish, device: str) -> Subject:
-    """What to trace; it is looked up before torch is loaded."""
-    from mmprof.analyzers.choices import choose  # noqa: PLC0415
-    from mmprof.tracer.families import families, request_for  # noqa: PLC0415
-    from mmprof.tracer.order import Subject  # noqa: PLC0415
-
-    if len(words) + bool(hf) != 1:
-        raise MmprofError(
-            "MM-E052",
-            "trace takes one target",
-            found=" ".join([*words, *([f"--hf {hf}"] if hf else [])]) or "none",
-            hint="mmprof trace FAMILY, MODULE:FUNCTION, --hf FOLDER or -- python script.py",
-        )
-    if hf:
-        return Subject(folder=Path(hf), wish=wish, device=device)
-    if ":" in words[0]:
-        return Subject(target=words[0], wish=wish, device=device)
-    known = families()
-    name = choose(
-        words[0],
-        known,
-        what="the family",
-        code="MM-E053",
-        otherwise="`mmprof workloads`, module:function, or -- python script.py",
-    )
-    request_for(known[name], wish, device)  # finds what is wrong with it
-    return Subject(family=known[name], wish=wish, device=device)
 
 
 def _path(output: str, subject: Subject, manner: Manner) -> Path:
@@ -196,9 +163,10 @@ def _trace_workload(
     from mmprof.cli.output import report_error  # noqa: PLC0415
     from mmprof.cli.recording import left_behind, report  # noqa: PLC0415
     from mmprof.cli.status import status  # noqa: PLC0415
+    from mmprof.cli.torch_libraries import check_torch, quiet_libraries  # noqa: PLC0415
 
-    _check_torch()
-    _quiet_libraries()
+    check_torch()
+    quiet_libraries()
     with status(quiet=quiet) as progress:
         progress("importing torch")
         from mmprof.tracer.tracing import error_of, trace_workload  # noqa: PLC0415  (seconds)
@@ -217,6 +185,7 @@ def _trace_workload(
 def _trace_program(words: Sequence[str], output: str, manner: Manner) -> int:
     """Trace a program; its exit code."""
     from mmprof.cli.recording import say_written  # noqa: PLC0415
+    from mmprof.cli.torch_libraries import check_torch, quiet_libraries  # noqa: PLC0415
     from mmprof.tracer.script import parse_command, run_elsewhere, run_program  # noqa: PLC0415
     from mmprof.tracer.session import Session, Steps  # noqa: PLC0415
     from mmprof.tracer.trace_files import check_trace_path, named_by_rank  # noqa: PLC0415
@@ -226,8 +195,8 @@ def _trace_program(words: Sequence[str], output: str, manner: Manner) -> int:
     check_trace_path(named_by_rank(path), force=manner.force)
     if command.python:
         return run_elsewhere(command, [f"--output={path}", *_as_options(manner)])
-    _check_torch()
-    _quiet_libraries()
+    check_torch()
+    quiet_libraries()
     session = Session(path, Steps(), manner, name=shlex.join(words))
     ending = run_program(command, session.start)
     session.finish(ending.error)
@@ -265,22 +234,3 @@ def _only_for_workloads(wish: Wish, device: str, manner: Manner) -> None:
             f"--{option} has no effect on a program",
             hint="leave it out, or give the program its own arguments after its name",
         )
-
-
-def _check_torch() -> None:
-    if importlib.util.find_spec("torch") is None:
-        raise MmprofError(
-            "MM-E050",
-            "tracing needs torch, which is not installed",
-            found=sys.executable,
-            hint="pip install 'mmprof[trace]'",
-        )
-
-
-def _quiet_libraries() -> None:
-    """Turn off what libraries write to standard error when they start, unless the user has set it."""
-    import logging  # noqa: PLC0415
-
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.ERROR)
