@@ -59,8 +59,12 @@ def _recorded(path: Path, *, force: bool, quiet: bool) -> Recording:
     subject = Subject(family=families()[FAMILY], wish=Wish(output_length=TOKENS))
     with status(quiet=quiet) as progress:
         progress("importing torch")
-        from mmprof.tracer.tracing import error_of, trace_workload  # noqa: PLC0415  (seconds)
+        import torch  # noqa: PLC0415  (seconds)
 
+        from mmprof.tracer.tracing import error_of, trace_workload  # noqa: PLC0415
+
+        # A tiny product on two threads waits for the slower one, which on a busy machine is a time slice away.
+        torch.set_num_threads(1)
         manner = Manner(ceilings=False, force=force, limits=Limits(repeats=3), progress=progress)
         recording = trace_workload(subject, path, manner)
     if recording.error is not None:
