@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from mmprof.analyzers import findings as finding_rules
+from mmprof.analyzers.concurrency import side_by_side
 from mmprof.analyzers.devices import DeviceMatch, DeviceSpec, match_device, measured_device
 from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.findings import Finding
@@ -247,14 +248,17 @@ def _named(trace: Trace, device: int) -> str:
 
 
 def _device_report(view: View) -> DeviceReport:
-    results = {name: a.run(view) for name, a in analyses().items()}
+    known = analyses()
+    answers = side_by_side(lambda analysis: analysis.run(view), known.values())
+    results = dict(zip(known, answers, strict=True))
     findings = finding_rules.find(view)
-    report = DeviceReport(view.trace.rank, view.device, _device_name(view), results, findings)
+    report = DeviceReport(view.trace.rank, view.device, device_name(view), results, findings)
     check_conservation(report)
     return report
 
 
-def _device_name(view: View) -> str:
+def device_name(view: View) -> str:
+    """The name of a view's device in its trace, else in the device table; empty where neither has one."""
     if view.is_host:
         lost = any(n.code == "MM-N024" for n in view.trace.notes)
         return "device not recorded" if lost else "CPU"

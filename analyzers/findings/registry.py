@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 
+from mmprof.analyzers.concurrency import side_by_side
+
 if TYPE_CHECKING:
     from mmprof.analyzers.view import View
 
@@ -148,7 +150,9 @@ def find(view: View) -> tuple[Finding, ...]:
     """All findings about a view, the one with most to gain first."""
     if view.window_ns == 0:
         return ()
-    found = [(rule, match) for rule in rules().values() if (match := rule.check(view)) is not None]
+    known = rules().values()
+    matches = side_by_side(lambda rule: rule.check(view), known)
+    found = [(rule, match) for rule, match in zip(known, matches, strict=True) if match is not None]
     found.sort(key=lambda rm: -rm[1].removable_ns)
     return tuple(_finding(view, rule, match) for rule, match in found)
 
