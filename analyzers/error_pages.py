@@ -149,9 +149,9 @@ ERROR_PAGES: Final[dict[str, ErrorPage]] = {
         "no effect on this kind of target. `mmprof workloads FAMILY` lists the options of a family with their defaults.",
     ),
     "MM-E053": ErrorPage(
-        "there is no such family, task, size, dtype or device",
+        "there is no such family, task, size, dtype, device or lever",
         "`mmprof workloads` lists families, `mmprof workloads FAMILY` their tasks, sizes and options, `mmprof doctor` the "
-        "devices that torch can use here. Your own model is traced with module:function, --hf FOLDER or -- python script.py.",
+        "devices that torch can use here, `mmprof levers` the levers. Your own model is traced with module:function, --hf FOLDER or -- python script.py.",
     ),
     "MM-E054": ErrorPage(
         "a model folder cannot be used",

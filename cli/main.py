@@ -36,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; None for those of the process.
     """
     # The allocator inside polars keeps what was freed for ten seconds; a fifth of a second lowers the peak by a fifth.
-    gc.set_threshold(100_000)  # what a command makes, it keeps until its end: looking for garbage finds none
+    gc.set_threshold(
+        100_000
+    )  # what a command makes, it keeps until its end: looking for garbage finds none
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:200,muzzy_decay_ms:0")
     arguments, debug = _without_debug(sys.argv[1:] if argv is None else argv)
     _take_any_text(sys.stdout)

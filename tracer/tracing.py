@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -14,7 +14,7 @@ from mmprof.tracer.ceilings import ceilings
 from mmprof.tracer.devices import AUTO, resolve_device
 from mmprof.tracer.families import dtype_named, free_options, request_for
 from mmprof.tracer.memory_limit import memory_limited
-from mmprof.tracer.order import Manner, Subject
+from mmprof.tracer.order import Manner, Subject, Wish
 from mmprof.tracer.record import Plan, Recording, record
 from mmprof.tracer.recorder import options_for
 from mmprof.tracer.targets import Placement, workload_of
@@ -28,11 +28,23 @@ _SMALLER: Final = (
     "a smaller --size, --batch, --input-length or --output-length, or --dtype bfloat16"
 )
 
+# A family that has such a length tells what it came to.
+_TOLD_BY_FAMILIES: Final = ("options", "input_length", "output_length")
+_FOR_FAMILIES: Final = ("task", "size", "batch", "input_length", "output_length", "attention")
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
+    """A workload that is ready to run.
+
+    Attributes:
+        workload: The workload, what was asked for among its arguments.
+        device: The torch device that it uses.
+        notes: What is worth telling about it.
+    """
+
     workload: Workload
     device: str
     notes: tuple[str, ...] = ()
@@ -95,16 +107,21 @@ def _guarded(make: Callable[[], T]) -> T:
         return make()
     except MmprofError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise error_of(error) from error
 
 
 def build_subject(subject: Subject) -> Built:
+    """Build a workload.
+
+    Raises:
+        MmprofError: It cannot be found, or not with what is asked of it.
+    """
     if subject.family is not None:
         request = request_for(subject.family, subject.wish, resolve_device(subject.device or AUTO))
         built = subject.family.build(request)
-        asked = {k: v for k, v in asdict(request).items() if k != "options" and v not in {"", 0}}
-        arguments = {**asked, "seed": request.seed, **request.options, **built.arguments}
+        asked = {k: v for k, v in asdict(request).items() if k not in _TOLD_BY_FAMILIES}
+        arguments = {**asked, **request.options, **built.arguments}
         return Built(replace(built, arguments=arguments), request.device)
     if subject.folder is not None:
         return _from_folder(subject.folder, subject)
@@ -112,6 +129,7 @@ def build_subject(subject: Subject) -> Built:
 
 
 def _from_folder(folder: Path, subject: Subject) -> Built:
+    _check_unused(subject.wish, ("task", "size"), "a model's folder")
     from mmprof.tracer.checkpoints import checkpoint  # noqa: PLC0415  (transformers: seconds)
 
     request = _free_request(subject)
@@ -121,6 +139,7 @@ def _from_folder(folder: Path, subject: Subject) -> Built:
 
 def _from_target(subject: Subject) -> Built:
     wish = subject.wish
+    _check_unused(wish, _FOR_FAMILIES, subject.target)
     placement = Placement(
         resolve_device(subject.device) if subject.device else "",
         dtype_named(wish.dtype) if wish.dtype else "",
@@ -129,6 +148,17 @@ def _from_target(subject: Subject) -> Built:
     )
     workload = workload_of(subject.target, placement)
     return Built(workload, _device_of(workload) or placement.device or resolve_device(AUTO))
+
+
+def _check_unused(wish: Wish, options: Sequence[str], what: str) -> None:
+    """Refuse options that have no effect on a kind of subject: they would mislead."""
+    for name in options:
+        if getattr(wish, name):
+            raise MmprofError(
+                "MM-E052",
+                f"--{name.replace('_', '-')} has no effect on {what}",
+                hint="leave it out; --set NAME=VALUE gives a function its arguments",
+            )
 
 
 def _device_of(workload: Workload) -> str:

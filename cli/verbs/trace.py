@@ -117,6 +117,7 @@ def trace(  # noqa: PLR0913  (the options of the command line)
     """Run a model under torch.profiler and write its trace."""
     from mmprof.analyzers.choices import choose  # noqa: PLC0415
     from mmprof.cli.subjects import subject_of  # noqa: PLC0415
+    from mmprof.cli.termination import terminated_like_interrupted  # noqa: PLC0415
     from mmprof.tracer.order import Limits, Manner, Wish  # noqa: PLC0415
     from mmprof.tracer.script import is_command  # noqa: PLC0415
 
@@ -143,9 +144,12 @@ def trace(  # noqa: PLR0913  (the options of the command line)
     words = target or []
     if not hf and is_command(words):
         _only_for_workloads(wish, device, manner)
-        raise typer.Exit(_trace_program(words, output, manner))
+        with terminated_like_interrupted():
+            raise typer.Exit(_trace_program(words, output, manner))
     subject = subject_of(words, hf, wish, device=device, verb="trace")
-    _trace_workload(subject, _path(output, subject, manner), manner, as_json=as_json, quiet=quiet)
+    path = _path(output, subject, manner)
+    with terminated_like_interrupted():
+        _trace_workload(subject, path, manner, as_json=as_json, quiet=quiet)
 
 
 def _path(output: str, subject: Subject, manner: Manner) -> Path:
@@ -197,10 +201,13 @@ def _trace_program(words: Sequence[str], output: str, manner: Manner) -> int:
         return run_elsewhere(command, [f"--output={path}", *_as_options(manner)])
     check_torch()
     quiet_libraries()
-    session = Session(path, Steps(), manner, name=shlex.join(words))
+    here = Path.cwd()  # the program may go to another folder
+    session = Session(here / path, Steps(), manner, name=shlex.join(words))
     ending = run_program(command, session.start)
     session.finish(ending.error)
-    say_written(session.trace, command.name)
+    if session.trace is None and ending.exit_code:
+        return ending.exit_code  # it has said why it ended before there was anything to record
+    say_written(session.trace, command.name, seen_from=here)
     return ending.exit_code
 
 

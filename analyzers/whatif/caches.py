@@ -1,0 +1,64 @@
+"""What a better key-value cache gains: no copy to append to it, none of what beams share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from mmprof.analyzers.findings.thresholds import SHORT_NS
+from mmprof.analyzers.units import format_count
+from mmprof.analyzers.whatif.changes import Removed, Shortened
+from mmprof.analyzers.whatif.prediction import Case, Predicted, predicted
+
+if TYPE_CHECKING:
+    from mmprof.analyzers.whatif.replay import Replay
+
+_APPENDING: Final = ("aten::cat", "aten::stack")
+
+
+def static_cache(replay: Replay) -> Predicted:
+    """Predict a cache that is written in place: appending copies one token, not all."""
+    found = _of_class(replay, "kv_cache_update").filter(
+        pl.col("operator_name").cast(pl.String).is_in(_APPENDING)
+    )
+    if found.is_empty():
+        return None, "no copy appends to a key-value cache"
+    shortest = min(SHORT_NS, int(str(found["dur_ns"].min())))
+    in_place = Shortened(found.select("row", left_ns=pl.lit(shortest)))
+    case = Case(low=[], expected=[in_place], high=[Removed(found["row"])])
+    said = [
+        f"{format_count(found.height, 'copy', 'copies')} of the whole cache become writes of the new token, as short as the "
+        "shortest of them; high: they cost nothing",
+        "low: nothing is gained, because attention now reads the whole capacity",
+    ]
+    return predicted(replay, case, rows=found["row"], assumptions=said)
+
+
+def shared_by_beams(replay: Replay) -> Predicted:
+    """Predict a beam search that leaves in place what all beams share: the copies whose extents do not grow."""
+    found = _of_class(replay, "kv_cache_reorder")
+    if found.is_empty():
+        return None, "no key-value cache is reordered"
+    shared = _not_growing(found)
+    half = shared.head(shared.height // 2)
+    case = Case(
+        low=[Removed(half["row"])], expected=[Removed(shared["row"])], high=[Removed(found["row"])]
+    )
+    said = [
+        f"{format_count(shared.height, 'copy', 'copies')} of {found.height} move a cache that does not grow, which is that of "
+        "the cross-attention and the same for all beams; low: half of them are, high: none is needed",
+    ]
+    return predicted(replay, case, rows=found["row"], assumptions=said)
+
+
+def _of_class(replay: Replay, name: str) -> pl.DataFrame:
+    return replay.view.activities.filter(pl.col("class") == name)
+
+
+def _not_growing(found: pl.DataFrame) -> pl.DataFrame:
+    """The copies with the arguments that occur most, where they differ: a cache that grows has others at each step."""
+    counts = found.group_by("call").agg(pl.len()).sort("len", "call", descending=[True, False])
+    if counts.height < 2 or found["call"].null_count():
+        return found.head(found.height // 2)
+    return found.filter(pl.col("call") == counts["call"][0])

@@ -1,0 +1,175 @@
+"""What a compiler gains: chains of elementwise work in one kernel, fewer launches, less host work for those that remain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from mmprof.analyzers.findings.thresholds import FUSABLE
+from mmprof.analyzers.units import format_count, format_ns, format_share
+from mmprof.analyzers.whatif.changes import (
+    HOST_WORK,
+    Change,
+    Collapsed,
+    HostScaled,
+    Removed,
+    Shortened,
+)
+from mmprof.analyzers.whatif.prediction import Case, Predicted, predicted
+from mmprof.analyzers.whatif.steps import Steps, capturable, compilable
+
+if TYPE_CHECKING:
+    from mmprof.analyzers.whatif.replay import Replay
+
+# Host time of a call in compiled code, as a share of what the eager call took: compiled code still checks its guards, allocates
+# and calls from Python. Half is what fits best: on traces of this project's small models on a CPU it predicts 1.5x for Llama, 1.2x
+# for Chameleon and 1.7x for HSTU, where torch 2.13 was measured to gain 1.4x to 1.5x, 1.3x and 1.8x to 2.3x.
+HOST_LEFT_LOW: Final = 0.8
+HOST_LEFT: Final = 0.5
+HOST_LEFT_HIGH: Final = 0.2
+# A graph launch in units of a kernel launch, where the trace has none to measure. It grows with the number of nodes, except for a
+# straight line of kernels from CUDA 12.6 on
+# (https://developer.nvidia.com/blog/constant-time-launch-for-straight-line-graphs-and-other-performance-enhancements/).
+GRAPH_CALLS: Final = 4
+# Where the captured step is not all of the forward, or inputs are copied and guards checked in Python around it.
+GRAPH_HOST_LEFT_LOW: Final = 0.25
+_FUSED: Final = r"^triton_|_fused_|multi_tensor_apply"
+_GRAPH_LAUNCH: Final = r"GraphLaunch"
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """Runs of activities that a compiler would fuse.
+
+    Attributes:
+        longest: `row` and `left_ns` of the one of each run that stands for the fused kernel.
+        others: Rows of those that go away.
+        rows: Rows of all.
+    """
+
+    longest: pl.DataFrame
+    others: pl.Series
+    rows: pl.Series
+
+    def fused(self, *, all_of_it: bool = False) -> list[Change]:
+        """The changes; with `all_of_it` a run takes as long as its memory traffic needs, and no Python between."""
+        if all_of_it:
+            return [Shortened(self.longest), Removed(self.others, host=HOST_WORK)]
+        return [Removed(self.others)]
+
+
+def compiled(replay: Replay) -> Predicted:
+    """Predict a compiled model: elementwise runs fuse, and the host works less for each call in the forward."""
+    if not replay.view.host.is_operator.any():
+        return None, "no operators were recorded: nothing shows what a compiler would see"
+    region = compilable(replay)
+    chains = fusable_chains(replay, region.nodes)
+    scaled = [HostScaled(f, nodes=region.nodes) for f in (HOST_LEFT_LOW, HOST_LEFT, HOST_LEFT_HIGH)]
+    case = Case(
+        low=[scaled[0]],
+        expected=[scaled[1], *chains.fused()],
+        high=[scaled[2], *chains.fused(all_of_it=True)],
+    )
+    return predicted(
+        replay,
+        case,
+        rows=replay.rows_of(region.nodes),
+        assumptions=_assumptions(chains, region.what),
+        time_ns=replay.host_ns(region.nodes),
+    )
+
+
+def graphed(replay: Replay) -> Predicted:
+    """Predict compiled steps that one graph launch replays."""
+    if replay.view.is_host:
+        return None, "a graph replays launches; work of the host is called, not launched"
+    steps = capturable(replay)
+    chains = fusable_chains(replay, steps.groups["node"])
+    if steps.groups.is_empty():
+        return None, "no run of launches without a wait or a copy to or from the host between them"
+    call_ns = _graph_call_ns(replay)
+    nodes = steps.groups["node"]
+    case = Case(
+        low=[HostScaled(GRAPH_HOST_LEFT_LOW, nodes=nodes)],
+        expected=[*chains.fused(), Collapsed(steps.groups, call_ns)],
+        high=[
+            *chains.fused(all_of_it=True),
+            Collapsed(steps.groups, replay.recorded.typical.call_ns),
+        ],
+    )
+    return predicted(
+        replay,
+        case,
+        rows=replay.rows_of(nodes),
+        assumptions=_graph_assumptions(steps, call_ns),
+        time_ns=replay.host_ns(nodes),
+    )
+
+
+def fusable_chains(replay: Replay, nodes: pl.Series) -> Chains:
+    """Activities of some calls that are neighbours on a stream, elementwise work or reductions, and not fused yet; two at least."""
+    acts = replay.recorded.activities.select(
+        "at", "row", "stream", here=pl.col("node").is_in(nodes.implode())
+    )
+    costs = replay.view.costs.select("row", "roofline_ns")
+    known = replay.view.activities.select("row", "class", "in_chain", "name", "dur_ns").join(
+        costs, on="row", how="left"
+    )
+    fusable = (
+        pl.col("here")
+        & pl.col("class").is_in(FUSABLE)
+        & ~pl.col("in_chain")
+        & ~pl.col("name").cast(pl.String).str.contains(_FUSED)
+    )
+    placed = acts.join(known, on="row").sort("stream", "at").with_columns(fusable=fusable)
+    changes = (pl.col("fusable") != pl.col("fusable").shift(1)) | (
+        pl.col("stream") != pl.col("stream").shift(1)
+    )
+    chained = placed.with_columns(chain=changes.fill_null(value=True).cum_sum()).filter("fusable")
+    long = chained.filter(pl.len().over("chain") > 1)
+    longest = long.sort("dur_ns", "at", descending=[True, False]).unique("chain", keep="first")
+    return Chains(
+        longest.select("row", left_ns=_least_ns()),
+        long.join(longest.select("row"), on="row", how="anti")["row"],
+        long["row"],
+    )
+
+
+def _least_ns() -> pl.Expr:
+    """The roofline of the longest of a run, which reads and writes as much as the fused kernel does; its time without one."""
+    return pl.when(pl.col("roofline_ns") > 0).then("roofline_ns").otherwise("dur_ns")
+
+
+def _graph_call_ns(replay: Replay) -> int:
+    """What a graph launch takes: the trace's own where it has any."""
+    events = replay.recorded.events.filter(~pl.col("is_wait") & pl.col("row").is_not_null())
+    names = replay.view.trace.host["name"].gather(events["row"]).cast(pl.String)
+    own = events.filter(names.str.contains(_GRAPH_LAUNCH))["call_ns"].median()
+    return GRAPH_CALLS * replay.recorded.typical.call_ns if own is None else round(float(str(own)))
+
+
+def _graph_assumptions(steps: Steps, call_ns: int) -> list[str]:
+    launches = format_count(steps.groups.height, "launch", "launches")
+    count = steps.groups["group"].n_unique()
+    repeats = (
+        f"every {steps.what} step has the shapes of the one that was captured: a static cache"
+        if steps.repeated
+        else "no step repeats in this window: it pays only if the whole window does"
+    )
+    return [
+        f"{launches} become {format_count(count, 'graph launch', 'graph launches')} of {format_ns(call_ns)}",
+        repeats,
+        f"low: {format_share(GRAPH_HOST_LEFT_LOW)} of the host's time for these launches stays",
+    ]
+
+
+def _assumptions(chains: Chains, what: str) -> list[str]:
+    return [
+        f"{format_count(len(chains.rows), 'elementwise or normalization activity', 'elementwise or normalization activities')} "
+        f"fuse into {format_count(chains.longest.height)}, each as long as its longest part (high: as its memory traffic needs)",
+        f"{what} compile as one graph, without a break or a recompilation in the window",
+        f"of the host's time for each call in it {format_share(HOST_LEFT)} is left (low: {format_share(HOST_LEFT_LOW)} and "
+        f"nothing fuses, high: {format_share(HOST_LEFT_HIGH)})",
+    ]

@@ -1,0 +1,169 @@
+"""What smaller numbers gain: arithmetic at a higher peak, fewer bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from mmprof.analyzers.findings.evidence import with_costs
+from mmprof.analyzers.findings.products import products
+from mmprof.analyzers.units import format_bytes, format_count, format_share, scaled
+from mmprof.analyzers.whatif.changes import Shortened
+from mmprof.analyzers.whatif.prediction import Case, Predicted, predicted
+
+if TYPE_CHECKING:
+    from mmprof.analyzers.whatif.replay import Replay
+
+# Up to this many rows a linear layer with smaller weights stays bound by reading them: `findings/weight_bandwidth.py`.
+FEW_ROWS: Final = 32
+_PRODUCTS: Final = ("matmul", "convolution")
+_NO_PEAKS: Final = "the peaks of this device are not known: --device-spec gives them"
+_RATES: Final = ((10**6, "MFLOP/s"), (10**9, "GFLOP/s"), (10**12, "TFLOP/s"))
+_NO_SHAPES: Final = "no FLOPs or bytes are known: record with record_shapes=True"
+
+
+def half_precision(replay: Replay) -> Predicted:
+    """Predict bfloat16 in the place of float32: half of the bytes, and products at that type's peak."""
+    factor = _peak_factor(replay, "bf16")
+    if factor is None:
+        return None, _no_peak(replay, "bfloat16")
+    costed = with_costs(replay.view)
+    floats = costed.filter(pl.col("dtype") == "float", pl.col("model").is_not_null())
+    if floats.is_empty():
+        known = costed["model"].is_not_null().any()
+        return None, "no activity works on float32" if known else _NO_SHAPES
+    is_product = pl.col("model").is_in(_PRODUCTS)
+    by_compute = pl.when(is_product).then(factor).otherwise(0.5)
+    compute, memory = pl.col("bound") == "compute", pl.col("bound") == "memory"
+    scaled = pl.when(compute).then(by_compute).when(memory).then(0.5).otherwise(1.0)
+    all_products = pl.when((pl.col("bound") == "latency") & is_product).then(0.5).otherwise(scaled)
+    case = Case(
+        low=[_times(floats, 1 - (1 - scaled) / 2)],
+        expected=[_times(floats, scaled)],
+        high=[_times(floats, all_products)],
+    )
+    said = [
+        f"{format_count(floats.height, 'activity', 'activities')} on float32: those bound by memory take half of their time, "
+        f"products bound by compute {format_share(factor)} of it, what is bound by latency stays",
+        "low: half of that saving; high: products bound by latency take half of their time, too",
+    ]
+    return predicted(replay, case, rows=floats["row"], assumptions=said)
+
+
+def tensor_float(replay: Replay) -> Predicted:
+    """Predict TF32 in products of float32: the same bytes, a higher peak."""
+    factor = _peak_factor(replay, "tf32")
+    if factor is None or replay.view.match is None:
+        return None, _no_peak(replay, "TF32")
+    costed = with_costs(replay.view)
+    found = costed.filter(
+        pl.col("model").is_in(_PRODUCTS), pl.col("dtype") == "float", pl.col("bound") == "compute"
+    )
+    if found.is_empty():
+        return None, "no product of float32 is bound by compute, or TF32 is on already"
+    memory_ns = pl.col("moved_bytes") / replay.view.match.spec.bandwidth_bytes_per_s * 1e9
+    left = pl.max_horizontal(factor, memory_ns / pl.col("dur_ns").clip(1)).clip(0, 1)
+    case = Case(
+        low=[_times(found, 1 - (1 - left) / 2)], expected=[_times(found, left)], high=[_times(found, left)]
+    )  # fmt: skip
+    said = [
+        f"{format_count(found.height, 'product')} of float32 bound by compute take {format_share(factor)} of their time, but "
+        "not less than their memory traffic needs; low: half of that saving"
+    ]
+    return predicted(replay, case, rows=found["row"], assumptions=said)
+
+
+def small_weights(replay: Replay, *, bits: int = 8) -> Predicted:
+    """Predict quantized weights: linear layers with few rows read fewer bytes.
+
+    Args:
+        replay: The window.
+        bits: Bits of a quantized weight.
+    """
+    layers = products(replay.view).filter(
+        pl.col("class") == "linear", pl.col("m") <= FEW_ROWS, pl.col("second_bytes") > pl.col("first_bytes")
+    )  # fmt: skip
+    if layers.is_empty():
+        return None, f"no linear layer of known shape has at most {FEW_ROWS} rows"
+    bound = layers.filter(pl.col("bound") == "memory")
+    weights = pl.col("second_bytes") / pl.col("moved_bytes").clip(1)
+    element = pl.when(pl.col("dtype") == "float").then(32).otherwise(16)
+    left = 1 - weights.clip(0, 1) * (1 - bits / element).clip(0)
+    case = Case(
+        low=[],
+        expected=[_layer_times(replay, bound, left)],
+        high=[_layer_times(replay, layers, left)],
+    )
+    read = int(layers["second_bytes"].sum())
+    said = [
+        f"{format_count(bound.height, 'linear layer call')} bound by memory read weights of {bits} bits instead of "
+        f"{format_bytes(read)} in all; high: those bound by latency shrink as much",
+        "low: nothing is gained, because the weights are written out in full before each product (eager mode does)",
+    ]
+    rows = _rows_of(replay, layers)["row"]
+    return predicted(replay, case, rows=rows, assumptions=said)
+
+
+def int8_products(replay: Replay) -> Predicted:
+    """Predict int8 weights and activations: linear layers bound by compute at the peak of int8, and a pass to round."""
+    match = replay.view.match
+    int8 = match.spec.peak("int8") if match else None
+    if match is None or int8 is None:
+        return None, _no_peak(replay, "int8")
+    layers = products(replay.view).filter(
+        pl.col("class") == "linear", pl.col("bound") == "compute", pl.col("dtype").is_not_null()
+    )
+    if layers.is_empty():
+        return None, "no linear layer of known shape is bound by compute"
+    fastest = float(max(match.spec.peak_flops.values()))
+    peaks = {d: float(match.spec.peak(d) or fastest) for d in layers["dtype"].unique().to_list()}
+    peak = pl.col("dtype").replace_strict(peaks, return_dtype=pl.Float64)
+    # the activations are read and written once more, as int8
+    rounding_ns = 1.5 * pl.col("first_bytes") / match.spec.bandwidth_bytes_per_s * 1e9
+    left = (peak / int8 + rounding_ns / pl.col("own_ns").clip(1)).clip(0, 1)
+    case = Case(
+        low=[],
+        expected=[_layer_times(replay, layers, 1 - (1 - left) / 2)],
+        high=[_layer_times(replay, layers, left)],
+    )
+    said = [
+        f"{format_count(layers.height, 'linear layer call')} bound by compute gain half of what int8's peak allows, after a "
+        "pass that rounds the activations; high: all of it; low: nothing",
+    ]
+    return predicted(replay, case, rows=_rows_of(replay, layers)["row"], assumptions=said)
+
+
+def _peak_factor(replay: Replay, dtype: str) -> float | None:
+    """Time of a product at a type's peak in units of that at the peak of fp32; None where it is not shorter or not known."""
+    if replay.view.match is None:
+        return None
+    fp32, other = (replay.view.match.spec.peak(d) for d in ("fp32", dtype))
+    return fp32 / other if fp32 and other and other > fp32 else None
+
+
+def _no_peak(replay: Replay, name: str) -> str:
+    if replay.view.match is None:
+        return _NO_PEAKS
+    known = ", ".join(
+        f"{dtype} {scaled(float(peak), _RATES)}"
+        for dtype, peak in replay.view.match.spec.peak_flops.items()
+    )
+    return f"no higher peak of {name} is known of this device ({known})"
+
+
+def _times(activities: pl.DataFrame, left: pl.Expr) -> Shortened:
+    return Shortened(activities.select("row", left_ns=(pl.col("dur_ns") * left).round()))
+
+
+def _layer_times(replay: Replay, layers: pl.DataFrame, left: pl.Expr) -> Shortened:
+    share = layers.select("op_row", left=left)
+    return _times(_rows_of(replay, share), pl.col("left"))
+
+
+def _rows_of(replay: Replay, layers: pl.DataFrame) -> pl.DataFrame:
+    """All activities of the layers' operators."""
+    costed = with_costs(replay.view).select("row", "op_row", "dur_ns")
+    return costed.join(
+        layers.select("op_row", *(["left"] * ("left" in layers.columns))), on="op_row"
+    )

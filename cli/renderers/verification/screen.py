@@ -1,0 +1,51 @@
+"""A verification on a screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+
+from mmprof.cli.renderers.screen.canvas import Canvas
+from mmprof.cli.renderers.screen.layout import Column, grid, heading, prose
+from mmprof.cli.renderers.verification.tables import VerdictTable, facts, tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+    from mmprof.cli.renderers import RenderOptions
+    from mmprof.tracer.verify_results import Verification
+
+_TEXTS: Final = 2
+_VITAL: Final = 4
+_STYLES: Final = {
+    "verified": "green",
+    "slower": "red",
+    "outputs differ": "red",
+    "failed": "red",
+    "no gain": "yellow",
+}
+
+
+def screen(found: Verification, options: RenderOptions) -> str:
+    """The facts, then the tables."""
+    canvas = Canvas.of(options)
+    blocks: list[RenderableType] = [prose(line, canvas) for line in facts(found)]
+    for table in tables(found):
+        blocks += _block(table, canvas)
+    return canvas.draw(blocks)
+
+
+def _block(table: VerdictTable, canvas: Canvas) -> Iterator[RenderableType]:
+    yield Text("")
+    yield heading(table.heading)
+    columns = [
+        Column(name, number=at >= _TEXTS, vital=at < _VITAL)
+        for at, name in enumerate(table.columns)
+    ]
+    styles = [_STYLES.get(row[1], "dim") for row in table.rows]
+    yield grid(canvas, columns, table.rows, styles=styles)
+    for line in table.remarks:
+        yield prose(line, canvas, "dim")

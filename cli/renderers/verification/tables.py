@@ -1,0 +1,148 @@
+"""A verification in sentences and tables of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mmprof.cli.renderers.units import bytes_, count, duration, factor, share
+
+if TYPE_CHECKING:
+    from mmprof.tracer.verify_results import LeverResult, OutputCheck, Predicted, Rung, Verification
+
+NOTHING: Final = "-"
+_EXACT_BELOW: Final = 10
+_SHOWN_ARGUMENTS: Final = ("task", "size", "dtype", "batch", "attention", "seed")
+_CLOCKS: Final = {"cpu": "CPU time", "wall": "wall time"}
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictTable:
+    """Levers, one a row; the first two columns are text.
+
+    Attributes:
+        heading: What the rows are.
+        columns: Headings.
+        rows: Cells.
+        remarks: A line below for each row that needs one.
+    """
+
+    heading: str
+    columns: Row
+    rows: list[Row]
+    remarks: list[str]
+
+
+def facts(found: Verification) -> Iterator[str]:
+    """What was run, on what, and how the baseline did."""
+    workload, base = found.workload, found.baseline
+    words = [f"{name}={workload[name]}" for name in _SHOWN_ARGUMENTS if name in workload]
+    yield " ".join([str(workload["name"]), *words, f"on {found.device_name}"])
+    low, high = (duration(1e9 * s) for s in base.interval_s)
+    yield (
+        f"baseline {duration(1e9 * base.median_s)} ({low} to {high}) of "
+        f"{_CLOCKS[found.clock]}, {_plural(found.threads, 'thread')}, peak {_bytes(base.peak_bytes)}"
+    )
+    yield f"equal processes may differ by {share(base.noise - 1)}: the intervals allow for that"
+    if base.idle_share is not None:
+        yield f"idle {share(base.idle_share)} of a profiled request"
+    if not base.deterministic:
+        yield "the baseline is not deterministic: two of its runs differ"
+
+
+def tables(found: Verification) -> list[VerdictTable]:
+    """The levers alone, then cumulated."""
+    alone = VerdictTable(
+        "Each lever alone",
+        (
+            "lever",
+            "verdict",
+            "speedup",
+            "interval",
+            "predicted",
+            "pairs",
+            "setup",
+            "pays back after",
+            "peak",
+            "idle",
+        ),
+        [_row(result) for result in found.levers],
+        [_remark(r.lever, r.reason, r.output_check) for r in found.levers],
+    )
+    if not found.ladder:
+        return [alone]
+    cumulated = VerdictTable(
+        "Cumulated",
+        ("levers", "verdict", "speedup", "interval", "idle"),
+        [_rung(rung) for rung in found.ladder],
+        [_remark(_together(r), r.reason, r.output_check) for r in found.ladder[1:]],
+    )
+    return [alone, cumulated]
+
+
+def _row(result: LeverResult) -> Row:
+    calls = result.pays_back_after_calls
+    setup = result.setup_cost_s
+    return (
+        result.lever,
+        result.verdict,
+        _speedup(result.speedup),
+        _interval(result.interval),
+        _predicted(result.predicted),
+        count(result.pairs) if result.pairs else NOTHING,
+        NOTHING if setup is None else duration(1e9 * setup),
+        NOTHING if calls is None else _plural(calls, "call"),
+        _bytes(result.peak_bytes),
+        _idle(result.idle_share),
+    )
+
+
+def _rung(rung: Rung) -> Row:
+    return (
+        _together(rung),
+        rung.verdict,
+        _speedup(rung.speedup),
+        _interval(rung.interval),
+        _idle(rung.idle_share),
+    )
+
+
+def _together(rung: Rung) -> str:
+    """A rung's last lever, with a plus where others stand before it."""
+    return rung.levers[0] if len(rung.levers) == 1 else f"+ {rung.levers[-1]}"
+
+
+def _remark(name: str, reason: str, check: OutputCheck | None) -> str:
+    return f"{name}: {reason or (check.detail if check else '')}"
+
+
+def _speedup(value: float | None) -> str:
+    return NOTHING if value is None else _factor(value)
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return NOTHING if ends is None else f"{_factor(ends[0])} to {_factor(ends[1])}"
+
+
+def _predicted(said: Predicted | None) -> str:
+    return NOTHING if said is None else f"{factor(said.low)} to {factor(said.high)}"
+
+
+def _factor(times: float) -> str:
+    """Near 1 the third decimal decides the verdict."""
+    return f"{times:.3f}x" if times < _EXACT_BELOW else factor(times)
+
+
+def _idle(part: float | None) -> str:
+    return NOTHING if part is None else share(part)
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{count(number)} {word}{'' if number == 1 else 's'}"
+
+
+def _bytes(number: int | None) -> str:
+    return NOTHING if number is None else bytes_(number)

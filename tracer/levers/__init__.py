@@ -1,0 +1,1 @@
+"""Levers: each file of this folder is one."""

@@ -1,0 +1,139 @@
+"""The parent's side of a trial process: whatever becomes of it is an answer within a time limit."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from types import TracebackType
+from typing import IO, Final, TypeVar
+
+import msgspec
+
+from mmprof.analyzers.errors import MmprofError
+from mmprof.tracer.verify_messages import Inapplicable, Raised, Reply, Request
+
+_MODULE: Final = "mmprof.tracer.verify_worker"
+_CHUNK: Final = 1 << 16
+_REPLIES: Final = msgspec.json.Decoder(Reply)
+
+R = TypeVar("R")
+
+
+class TrialEndedError(Exception):
+    """A trial is over: it raised, hung or died, or a lever does not apply.
+
+    Attributes:
+        reason: Why, in words.
+        inapplicable: Whether a lever does not apply.
+        error: What to tell the user where the request itself was wrong; None otherwise.
+    """
+
+    def __init__(
+        self, reason: str, *, inapplicable: bool = False, error: MmprofError | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.inapplicable = inapplicable
+        self.error = error
+
+
+class TrialProcess:
+    """A trial process, which ends with the context.
+
+    Args:
+        limit_s: Seconds that an answer may take.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the context)
+        self._process = subprocess.Popen(  # noqa: S603  (this interpreter, on a module of ours)
+            [sys.executable, "-m", _MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            bufsize=0,
+        )
+        self._unread = b""
+
+    def ask(self, request: Request, answer: type[R]) -> R:
+        """Send a request, and wait for its answer.
+
+        Args:
+            request: What to do.
+            answer: The type that an answer has where all went well.
+
+        Raises:
+            TrialEndedError: There is no such answer.
+        """
+        self._send(msgspec.json.encode(request) + b"\n")
+        reply = _REPLIES.decode(self._line())
+        if isinstance(reply, answer):
+            return reply
+        if isinstance(reply, Inapplicable):
+            raise TrialEndedError(reply.reason, inapplicable=True)
+        assert isinstance(reply, Raised)
+        told = MmprofError(reply.code, reply.reason, found=reply.found, hint=reply.hint)
+        raise TrialEndedError(reply.reason, error=told if reply.code else None)
+
+    def __enter__(self) -> TrialProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+        self._process.wait()
+        self._errors.close()
+
+    def _send(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line)
+        except BrokenPipeError:
+            raise TrialEndedError(self._ending()) from None
+
+    def _line(self) -> bytes:
+        """The next line that the process writes."""
+        deadline = time.monotonic() + self._limit_s
+        while b"\n" not in self._unread:
+            self._unread += self._read(deadline - time.monotonic())
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line
+
+    def _read(self, wait_s: float) -> bytes:
+        output = self._process.stdout
+        assert output is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(output, selectors.EVENT_READ)
+            if wait_s <= 0 or not selector.select(wait_s):
+                self._process.kill()
+                raise TrialEndedError(f"no answer within {self._limit_s:g} s")
+        data = os.read(output.fileno(), _CHUNK)
+        if not data:
+            raise TrialEndedError(self._ending())
+        return data
+
+    def _ending(self) -> str:
+        """How the process ended; where it ended by itself, with the last that it wrote to standard error."""
+        code = self._process.wait()
+        if code >= 0:
+            return f"the process exited with {code}: {self._last_words() or 'it said nothing'}"
+        memory = ", as the system does where memory runs out" if -code == signal.SIGKILL else ""
+        return f"the process was killed by {signal.Signals(-code).name}{memory}"
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read()[-_CHUNK:].decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
