@@ -6,6 +6,7 @@ interrupted.
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import os
@@ -35,10 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; None for those of the process.
     """
+    # What a command makes, it keeps until its end: looking for garbage finds none.
+    gc.set_threshold(100_000)
     # The allocator inside polars keeps what was freed for ten seconds; a fifth of a second lowers the peak by a fifth.
-    gc.set_threshold(
-        100_000
-    )  # what a command makes, it keeps until its end: looking for garbage finds none
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:200,muzzy_decay_ms:0")
     arguments, debug = _without_debug(sys.argv[1:] if argv is None else argv)
     _take_any_text(sys.stdout)
@@ -95,6 +95,11 @@ def _usage(error: typer.BadParameter) -> MmprofError:
 
 
 def _internal(error: Exception) -> MmprofError:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        found = error.strerror or ""
+        return MmprofError(
+            "MM-E031", "cannot write the output", found=found, hint="another place for it"
+        )
     where = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return MmprofError(
         "MM-E099",

@@ -334,3 +334,14 @@ def test_a_trace_without_the_window_is_left_out(
     assert none.code == 2
     assert none.err.startswith("error[MM-E020]: no phase or annotation is named 'theirs'")
     assert "2 inputs failed" in none.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_output_for_which_there_is_no_room(sync_trace: Path) -> None:
+    command = [sys.executable, "-m", "mmprof", "analyze", str(sync_trace)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error[MM-E031]: cannot write the output\n")
