@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-_TRACED: Final = re.compile(r"([^\s()]+) \(([^\s()]+)\)")
+# Keys of a ModuleDict are parts of paths: they may have blanks and parentheses.
+_TRACED: Final = re.compile(r"(\S(?:.*\S)?) \(([^\s()]+)\)", re.DOTALL)
 _INSTANCE: Final = re.compile(r"_\d+$", re.ASCII)
 _NUMBERED_PART: Final = re.compile(r"(?:(?<=\.)|^)\d+(?=\.|$)", re.ASCII)
 _NUMBERED_CLASS: Final = re.compile(r"_\d+(?=\.|$)", re.ASCII)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mmprof.analyzers.errors import MmprofError
@@ -12,6 +13,8 @@ from mmprof.cli.renderers.safe import printable
 from mmprof.cli.renderers.units import bytes_, count, duration
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mmprof.analyzers.sidecar import Sidecar, Timing
     from mmprof.tracer.record import Recording
     from mmprof.tracer.trace_files import TraceFile
@@ -29,8 +32,13 @@ def report(recording: Recording, *, as_json: bool) -> None:
     print_result("".join(f"{printable(line)}\n" for line in lines))
 
 
-def say_written(trace: TraceFile | None, program: str) -> None:
+def say_written(trace: TraceFile | None, program: str, *, seen_from: Path) -> None:
     """Tell on standard error what a program's trace holds: standard output is the program's.
+
+    Args:
+        trace: What was written.
+        program: What the program is called.
+        seen_from: The folder in which the user is.
 
     Raises:
         MmprofError: There is no trace, because the program never imported torch.
@@ -41,6 +49,8 @@ def say_written(trace: TraceFile | None, program: str) -> None:
             f"nothing was recorded: {program} never imported torch",
             hint="a process that it started may have: trace that one",
         )
+    if trace.path.is_relative_to(seen_from):
+        trace = replace(trace, path=trace.path.relative_to(seen_from))
     say(printable(_written(trace)))
     say(printable(_next(trace)))
 

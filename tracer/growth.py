@@ -58,7 +58,9 @@ def steps_within(events: int, workload: Workload, device: str, options: Profiler
         return Growth(None, "the workload has no decode steps")
     before = sum(ts < second for ts in times.events)
     per_step = max(1, len(times.events) - before)
-    steps = max(1, 1 + (events - before) // per_step)
+    if events < before:
+        return Growth(1, f"the least, up to the end of the first decode step, is {before:,} events")
+    steps = 1 + (events - before) // per_step
     return Growth(steps, f"{per_step:,} events a decode step, so {steps:,} steps fit")
 
 

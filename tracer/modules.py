@@ -6,7 +6,9 @@ a call and without a frame for each Python function.
 
 from __future__ import annotations
 
+import sys
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import lru_cache, partial
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "nn.Module: "
 
+_GLOBAL_HOOKS: Final = r"Using `torch\.compile\(module\)` when there are global hooks"
+
 _Annotate: TypeAlias = "Callable[[str], AbstractContextManager[Any]]"
 
 # Eight times cheaper than record_function, and what torch's own generated code uses around a compiled graph. Without the
@@ -40,6 +44,13 @@ def module_annotation(path: str, module: nn.Module) -> str:
     """The annotation of a module, as the trace has it; the path of a root is its class."""
     kind = type(module).__name__
     return f"{PREFIX}{path or kind} ({kind})"
+
+
+def _never_compiled(*functions: Callable[..., object]) -> None:
+    """Keep torch.compile from compiling hooks: for a model that is compiled already, that would fill the recording."""
+    if "torch._dynamo" in sys.modules:
+        for function in functions:
+            torch._dynamo.eval_frame.skip_code(function.__code__)  # noqa: SLF001  (torch has no public name for it)
 
 
 def prime_profiler() -> bool:
@@ -149,9 +160,13 @@ class ModuleAnnotations:
                 else:
                     close(name)
 
+        _never_compiled(enter, leave)
         return enter, leave
 
     def _hook_all(self) -> None:
+        _never_compiled(self._enter_any, self._leave_any, self._begin, self._discover, self._close)
+        # What it warns of is right for traces: the compiled module is called, then the one inside.
+        warnings.filterwarnings("ignore", _GLOBAL_HOOKS, UserWarning)
         self._hooks.callback(register_module_forward_pre_hook(self._enter_any).remove)
         leave = register_module_forward_hook(self._leave_any, always_call=True)
         self._hooks.callback(leave.remove)

@@ -144,7 +144,7 @@ def _run_unprofiled(workload: Workload, plan: Plan, known: _Known) -> BaseExcept
         )
     except MmprofError:
         raise
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (a user's model may raise anything)
+    except BaseException as error:  # noqa: BLE001  (a user's model may raise anything)
         return error
     if len(known.runs_s) < plan.limits.repeats:
         known.notes.append(
@@ -164,15 +164,23 @@ def _run_profiled(workload: Workload, plan: Plan, known: _Known) -> TraceFile:
             if steps:
                 listeners.enter_context(listening(recorder.stop_at(steps)))
             workload.run()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (a user's model may raise anything)
+    except BaseException as error:  # noqa: BLE001  (a user's model may raise anything)
         known.error = error
     known.whole = recorder.running
     recorder.stop()
     known.profiled_s = recorder.elapsed_s
-    if not known.whole:
-        known.notes.append(f"recording ended before decode step {steps}; the run went on without")
+    known.notes += _notes_on_end(plan.limits.steps, steps, known)
     plan.progress("writing the trace")
     return recorder.export(plan.path, force=plan.force)
+
+
+def _notes_on_end(asked: int, steps: int, known: _Known) -> list[str]:
+    """Where recording ended, if not where the run did."""
+    if not known.whole:
+        return [f"recording ended before decode step {steps}; the run went on without"]
+    if asked and not known.error:
+        return [f"--steps {asked:,} has no effect: the run has no decode step {steps:,}"]
+    return []
 
 
 def _bounded_steps(workload: Workload, plan: Plan, known: _Known) -> int:

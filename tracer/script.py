@@ -6,12 +6,14 @@ counts as it does without mmprof. Its arguments, output, exceptions and exit cod
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import runpy
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Final
+from typing import Final, NoReturn
 
 from mmprof.analyzers.errors import MmprofError
 
@@ -140,7 +142,18 @@ def run_program(command: Command, on_torch: Callable[[], None]) -> Ending:
     Args:
         command: The program.
         on_torch: Called when torch has been imported; at once where it already is.
+
+    Returns:
+        How it ended; in a process that the program forked this function does not return.
     """
+    process = os.getpid()
+    ending = _ran(command, on_torch)
+    if os.getpid() != process:
+        _leave_fork(ending.exit_code)
+    return ending
+
+
+def _ran(command: Command, on_torch: Callable[[], None]) -> Ending:
     with _as_main_program(command), _after_import("torch", on_torch):
         try:
             if command.module:
@@ -158,6 +171,17 @@ def run_program(command: Command, on_torch: Callable[[], None]) -> Ending:
     return Ending(0)
 
 
+def _leave_fork(exit_code: int) -> NoReturn:
+    """End a forked process as Python does, but without the clean-up of C++: Kineto's waits for a thread that forks lack."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()  # noqa: SLF001  (Python has no public name for it)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code & 0xFF)
+
+
 def _failed(error: BaseException, exit_code: int) -> Ending:
     """Show an exception as Python does, without the frames around the program."""
     shown = error.with_traceback(_inside(error.__traceback__))
@@ -166,7 +190,7 @@ def _failed(error: BaseException, exit_code: int) -> Ending:
 
 
 def _inside(traceback: TracebackType | None) -> TracebackType | None:
-    outside = {function.__code__.co_filename for function in (run_program, runpy.run_path)}
+    outside = {function.__code__.co_filename for function in (_ran, runpy.run_path)}
     while traceback and traceback.tb_frame.f_code.co_filename in outside:
         traceback = traceback.tb_next
     return traceback

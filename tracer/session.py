@@ -86,7 +86,8 @@ class Session:
         Raises:
             MmprofError: The path cannot be written, or another profiler is recording.
         """
-        self._path = named_by_rank(self._path)
+        # What is recorded may go to another folder.
+        self._path = named_by_rank(self._path).absolute()
         check_trace_path(self._path, force=self._manner.force)
         self._recorder = self._started()
         self._process = os.getpid()

@@ -1,10 +1,12 @@
-"""The user's own models: `module:function`, and model folders in the format of transformers."""
+"""The user's own models: `module:function`."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -48,6 +50,7 @@ def workload_of(target: str, placement: Placement) -> Workload:
         MmprofError: There is no such function, or it returns something else.
     """
     make = _function(target)
+    _check_arguments(make, target, placement.options)
     torch.manual_seed(placement.seed)
     made = make(**placement.options)
     if isinstance(made, Workload):
@@ -62,6 +65,25 @@ def workload_of(target: str, placement: Placement) -> Workload:
         found=type(made).__name__,
         hint=f"return {_RETURNS}",
     )
+
+
+def _check_arguments(
+    make: Callable[..., Any], target: str, options: Mapping[str, Argument]
+) -> None:
+    """Check that a function takes the options, and needs nothing else."""
+    try:
+        signature = inspect.signature(make)
+    except (TypeError, ValueError):  # what is written in C does not say what it takes
+        return
+    try:
+        signature.bind(**options)
+    except TypeError as error:
+        raise MmprofError(
+            "MM-E052",
+            f"{target} cannot be called so: {error}",
+            found=f"{target.rpartition(':')[2]}{signature}",
+            hint="--set NAME=VALUE for each of its arguments",
+        ) from error
 
 
 def _unplaced(workload: Workload, placement: Placement, target: str) -> Workload:
@@ -95,14 +117,19 @@ def _call(model: nn.Module, inputs: object) -> Callable[[], object]:
 
 
 def _moved(value: object, placement: Placement) -> object:
-    """Inputs where their model is; other dtypes than floating-point ones keep theirs."""
+    """Inputs where their model is, in containers of their kind; other dtypes than floating-point ones keep theirs."""
     if isinstance(value, torch.Tensor):
         dtype = _dtype(placement) if value.is_floating_point() else None
         return value.to(device=placement.device or None, dtype=dtype)
-    if isinstance(value, Mapping):
-        return {key: _moved(inner, placement) for key, inner in value.items()}
+    if isinstance(value, MutableMapping):
+        placed = copy(value)
+        for key, inner in value.items():
+            placed[key] = _moved(inner, placement)
+        return placed
     if isinstance(value, (tuple, list)):
-        return [_moved(inner, placement) for inner in value]
+        inside = [_moved(inner, placement) for inner in value]
+        kind: Callable[..., object] = type(value)
+        return kind(*inside) if hasattr(value, "_fields") else kind(inside)
     return value
 
 
@@ -153,4 +180,4 @@ def _module(name: str, target: str) -> Any:
 
 
 def _public(thing: object) -> list[str]:
-    return [name for name in vars(thing) if not name.startswith("_")]
+    return [name for name in getattr(thing, "__dict__", ()) if not name.startswith("_")]

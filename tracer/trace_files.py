@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -91,7 +92,7 @@ def write_trace(path: Path, export: Callable[[str], object], *, force: bool) -> 
     Raises:
         MmprofError: The file exists or cannot be written.
     """
-    plain = path.with_name(f".{path.name}.{os.getpid()}.json")
+    plain = path.with_name(f".mmprof.{os.getpid()}.json")  # Kineto cannot take every name
     try:
         with replacing(path, force=force) as temporary:
             export(str(plain))
@@ -108,7 +109,7 @@ def _rename_inside(plain: Path, path: Path) -> None:
         file.seek(max(0, plain.stat().st_size - _END_BYTES))
         start, end = file.tell(), file.read()
         file.seek(start)
-        file.write(end.replace(str(plain).encode(), str(path).encode()))
+        file.write(end.replace(str(plain).encode(), json.dumps(str(path))[1:-1].encode()))
         file.truncate()
 
 

@@ -103,6 +103,25 @@ def test_a_function_of_ones_own(invoke: Invoke) -> None:
 
 
 @needs_torch
+@pytest.mark.parametrize("option", ["batch", "input-length", "output-length"])
+def test_what_a_function_of_ones_own_cannot_use_is_refused(invoke: Invoke, option: str) -> None:
+    outcome = invoke("trace", "my_trace_target:make", f"--{option}", 3, *QUICK)
+
+    assert outcome.err.startswith(
+        f"error[MM-E052]: --{option} has no effect on my_trace_target:make"
+    )
+
+
+@needs_torch
+def test_a_length_that_the_family_lacks_is_not_told(invoke: Invoke) -> None:
+    invoke("trace", "toy", "--output-length", 7, "-o", "t.json", *QUICK)
+
+    arguments = json.loads(Path("t.json.mmprof.json").read_text())["workload"]["arguments"]
+    assert "output_length" not in arguments
+    assert arguments["seed"] == 0
+
+
+@needs_torch
 @pytest.mark.parametrize(
     ("fails", "exit_code", "error"),
     [

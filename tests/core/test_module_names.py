@@ -227,6 +227,11 @@ def test_names() -> None:
     ]
 
 
+@pytest.mark.parametrize("path", ["a b (c)", "tables.item (clicked)", "<b>[red]|", "x"])
+def test_paths_hold_any_key_of_a_module_dict(path: str) -> None:
+    assert module_chain((f"{path} (Linear)",)) == (ModuleName(path, "Linear", path),)
+
+
 @pytest.mark.parametrize(
     ("inner", "outer", "expected"),
     [

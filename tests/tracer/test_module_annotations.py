@@ -163,3 +163,17 @@ def test_compiled_code_is_not_broken_by_annotations() -> None:
 
     with ModuleAnnotations({"": model}):
         assert [x.shape for x in compiled(X)] == [(1, 8)]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_was_compiled_before_is_not_compiled_again(tmp_path: Path, known: bool) -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(Toy(), backend="eager")
+    compiled(X)
+    marks = ModuleAnnotations({"": compiled} if known else None)
+
+    recorded(tmp_path / "t.json", marks, lambda: compiled(X))
+
+    names = [event["name"] for event in events_in(tmp_path / "t.json")]
+    assert "nn.Module: _orig_mod (Toy)" in names
+    assert [name for name in names if "compile_attempt" in name] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,15 @@ def test_recording_ends_before_a_step_and_the_run_goes_on(tmp_path: Path) -> Non
     ]
 
 
+def test_steps_beyond_the_run_are_noted(tmp_path: Path) -> None:
+    recording = record(generating(2), plan(tmp_path / "t.json", Limits(0, 0, steps=2)))
+
+    assert recording.sidecar.timing.profiled_whole
+    assert recording.sidecar.notes == [
+        "--steps 2 has no effect: the run has no decode step 2",
+    ]
+
+
 def test_events_are_bounded_by_whole_steps(tmp_path: Path) -> None:
     record(generating(4), plan(tmp_path / "all.json"))
     events = events_in(tmp_path / "all.json")
@@ -114,6 +124,13 @@ def test_events_are_bounded_by_whole_steps(tmp_path: Path) -> None:
 
     assert phases_in(tmp_path / "t.json") == ["prefill", "decode[0]", "decode[1]"]
     assert "so 2 steps fit" in recording.sidecar.notes[0]
+
+
+def test_one_step_is_recorded_where_not_even_that_fits(tmp_path: Path) -> None:
+    recording = record(generating(4), plan(tmp_path / "t.json", Limits(0, 0, max_events=1)))
+
+    assert phases_in(tmp_path / "t.json") == ["prefill", "decode[0]"]
+    assert recording.sidecar.notes[0].startswith("--max-events 1: the least, up to the end of")
 
 
 def test_events_without_steps_cannot_be_bounded(tmp_path: Path) -> None:
@@ -143,6 +160,16 @@ def test_a_failure_leaves_a_trace_up_to_it(tmp_path: Path, warmups: int) -> None
     assert sidecar is not None
     assert sidecar.error is not None
     assert (sidecar.error.type, sidecar.error.message) == ("ValueError", "bad step")
+
+
+def test_an_exit_leaves_a_trace_up_to_it(tmp_path: Path) -> None:
+    def leave(_: int) -> None:
+        raise SystemExit(3)
+
+    recording = record(generating(2, on_step=leave), plan(tmp_path / "t.json"))
+
+    assert isinstance(recording.error, SystemExit)
+    assert phases_in(tmp_path / "t.json") == ["prefill", "decode[0]"]
 
 
 def test_an_interruption_leaves_a_trace_up_to_it(tmp_path: Path) -> None:
@@ -211,6 +238,15 @@ def test_the_suffix_says_how_it_is_compressed(tmp_path: Path, name: str, magic: 
 
     assert (tmp_path / name).read_bytes().startswith(magic)
     assert mmprof.load(tmp_path / name).host.height > 0
+
+
+def test_a_name_may_have_any_character(tmp_path: Path) -> None:
+    path = tmp_path / 'a"b\\c é.json'
+
+    record(generating(1), plan(path))
+
+    assert json.loads(path.read_text())["traceName"] == str(path)
+    assert sorted(tmp_path.iterdir()) == [path, Path(f"{path}.mmprof.json")]
 
 
 @pytest.mark.parametrize("existing", ["t.json", "t.json.mmprof.json"])

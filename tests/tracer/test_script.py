@@ -163,3 +163,55 @@ def test_a_program_that_profiles_itself_keeps_its_profile(tmp_path: Path) -> Non
 
     assert "error[MM-E057]: another profiler ended this recording" in traced.stderr
     assert "aten::add" in (tmp_path / "own.json").read_text()
+
+
+FORKS = """
+import os, sys, torch
+torch.ones(2) + 1
+if not (child := os.fork()):
+    print("child", flush=True)
+    sys.exit(5)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@needs_torch
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_a_fork_ends_as_it_would_without(tmp_path: Path) -> None:
+    (tmp_path / "s.py").write_text(FORKS)
+
+    traced = trace("s.py", cwd=tmp_path)
+
+    assert (traced.returncode, traced.stdout) == (0, "child\n5\n")
+    assert traced.stderr.count("events") == 1
+
+
+@needs_torch
+def test_the_trace_stays_where_the_user_is(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "s.py").write_text(f"import os; os.chdir('elsewhere')\n{WORK}os.chdir('/')\n")
+
+    traced = trace("s.py", cwd=tmp_path)
+
+    assert traced.stderr.startswith("s.json.gz: ")
+    assert (tmp_path / "s.json.gz").is_file()
+    assert (tmp_path / "s.json.gz.mmprof.json").is_file()
+
+
+@needs_torch
+def test_a_program_that_fails_before_torch_keeps_its_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "s.py").write_text("import sys; sys.exit(3)")
+
+    traced = trace("s.py", cwd=tmp_path)
+
+    assert (traced.returncode, traced.stderr) == (3, "")
+
+
+@needs_torch
+def test_a_program_that_is_terminated_leaves_its_trace(tmp_path: Path) -> None:
+    (tmp_path / "s.py").write_text(f"{WORK}import os; os.kill(os.getpid(), 15)\n")
+
+    traced = trace("s.py", cwd=tmp_path)
+
+    assert traced.returncode == 130
+    assert (tmp_path / "s.json.gz").is_file()

@@ -13,6 +13,7 @@ from mmprof.analyzers.errors import MmprofError  # noqa: E402
 from mmprof.tracer.targets import Placement, workload_of  # noqa: E402
 
 SOURCE = """
+from collections import OrderedDict, namedtuple
 import torch
 from torch import nn
 from mmprof.tracer.workload import Workload
@@ -33,6 +34,15 @@ def workload(): return Workload("mine", {"": Adder()}, lambda: "ran")
 def number(): return 3
 def weights(): return Adder(), torch.zeros(2)
 constant = 3
+
+Pair = namedtuple("Pair", "x y")
+class Outputs(OrderedDict): pass
+class Kinds(nn.Module):
+    def forward(self, *inputs): return inputs
+def kinds():
+    x = torch.ones(1)
+    return Kinds(), (Pair(x, x), Outputs(x=x), (x,), [x], {"x": x}, 3)
+def needy(size, *, depth=1): return lambda: (size, depth)
 """
 
 
@@ -53,6 +63,28 @@ def test_a_model_is_called_with_its_inputs(name: str, total: int) -> None:
 
     assert torch.equal(output, workload.models[""].weight + total)
     assert not output.requires_grad
+
+
+def test_inputs_keep_their_containers() -> None:
+    inputs = workload_of("my_targets:kinds", Placement(dtype="bfloat16")).run()
+
+    assert [type(x).__name__ for x in inputs] == ["Pair", "Outputs", "tuple", "list", "dict", "int"]
+    assert {inputs[0].x.dtype, inputs[1]["x"].dtype, inputs[2][0].dtype} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "missing a required argument: 'size'"),
+        ({"size": 1, "width": 2}, "got an unexpected keyword argument 'width'"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_told(options: dict[str, int], message: str) -> None:
+    with pytest.raises(MmprofError) as caught:
+        workload_of("my_targets:needy", Placement(options=options))
+
+    assert caught.value.message == f"my_targets:needy cannot be called so: {message}"
+    assert caught.value.found == "needy(size, *, depth=1)"
 
 
 def test_a_function_is_run_as_it_is() -> None:
