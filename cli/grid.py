@@ -6,12 +6,11 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from mmprof.analyzers.choices import choose
+from mmprof.cli import formats
 from mmprof.cli.output import Destination
 from mmprof.cli.renderers.safe import csv_cell, markdown_cell, printable
 
@@ -54,14 +53,7 @@ def format_of(format_name: str, output: str = "") -> str:
     Raises:
         MmprofError: There is no such format.
     """
-    if format_name:
-        return choose(format_name, GRID_FORMATS, what="the format")
-    suffix = "" if output in {"", "-"} else Path(output).suffix.lower()
-    return (
-        _SUFFIXES[choose(suffix, _SUFFIXES, what="a format for the suffix")]
-        if suffix
-        else "terminal"
-    )
+    return formats.format_of(format_name, output, GRID_FORMATS, _SUFFIXES)
 
 
 def _terminal(grid: Grid, destination: Destination) -> str:

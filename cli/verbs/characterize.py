@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,14 +11,11 @@ from mmprof.cli.app import app
 from mmprof.cli.options import Force, Output, Quiet
 
 if TYPE_CHECKING:
-    from mmprof.cli.output import Destination
-    from mmprof.cli.renderers import RenderOptions
     from mmprof.tracer.characterize import Study
     from mmprof.tracer.characterize_results import Characterization
     from mmprof.tracer.order import Wish
     from mmprof.tracer.workload import Family
 
-_SUFFIXES: Final = {".txt": "terminal", ".json": "json", ".md": "markdown"}
 
 FamilyNames = Annotated[
     list[str] | None,
@@ -86,6 +82,7 @@ def characterize(  # noqa: PLR0913  (the options of the command line)
     quiet: Quiet = False,
 ) -> None:
     """How this machine runs the model families."""
+    from mmprof.cli.formats import format_of, render_options  # noqa: PLC0415
     from mmprof.cli.output import Destination  # noqa: PLC0415
     from mmprof.cli.renderers.characterization import RENDERERS  # noqa: PLC0415
     from mmprof.cli.torch_libraries import check_torch, quiet_libraries  # noqa: PLC0415
@@ -94,7 +91,7 @@ def characterize(  # noqa: PLR0913  (the options of the command line)
 
     destination = Destination(output, force)
     destination.check()
-    chosen = _format(format_name, output)
+    chosen = format_of(format_name, output, RENDERERS)
     wish = Wish(size=size, dtype=dtype, attention=attention, output_length=output_length)
     study = Study(
         _families(family or (), wish),
@@ -108,7 +105,7 @@ def characterize(  # noqa: PLR0913  (the options of the command line)
     check_torch("characterizing")
     quiet_libraries()
     found = _measured(study, traces, quiet=quiet)
-    destination.write(RENDERERS[chosen](found, _render_options(destination)))
+    destination.write(RENDERERS[chosen](found, render_options(destination)))
 
 
 def _measured(study: Study, traces: str, *, quiet: bool) -> Characterization:
@@ -143,23 +140,3 @@ def _axes(words: Sequence[str]) -> list[str]:
     from mmprof.tracer.characterize import AXES  # noqa: PLC0415
 
     return list(dict.fromkeys(choose(word, AXES, what="the sweep") for word in words))
-
-
-def _format(format_name: str, output: str) -> str:
-    """The format of a name; without one that of the output's suffix, `terminal` where it has none."""
-    from mmprof.analyzers.choices import choose  # noqa: PLC0415
-    from mmprof.cli.renderers.characterization import RENDERERS  # noqa: PLC0415
-
-    if format_name:
-        return choose(format_name, RENDERERS, what="the format")
-    suffix = "" if output in {"", "-"} else Path(output).suffix.lower()
-    if not suffix:
-        return "terminal"
-    return _SUFFIXES[choose(suffix, _SUFFIXES, what="a format for the suffix")]
-
-
-def _render_options(destination: Destination) -> RenderOptions:
-    from mmprof.cli.renderers import RenderOptions  # noqa: PLC0415
-
-    encoding = "utf-8" if destination.is_file else ""
-    return RenderOptions(width=destination.width, color=destination.color, encoding=encoding)

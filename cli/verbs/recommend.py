@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,10 +13,7 @@ from mmprof.cli.options import Device, DeviceSpecFile, Force, OneTrace, Output, 
 if TYPE_CHECKING:
     from mmprof.analyzers.analyze import Options
     from mmprof.analyzers.whatif.recommendation import Recommendations
-    from mmprof.cli.output import Destination
-    from mmprof.cli.renderers import RenderOptions
 
-_SUFFIXES: Final = {".txt": "terminal", ".json": "json", ".md": "markdown"}
 
 RecommendFormat = Annotated[
     str,
@@ -48,18 +45,19 @@ def recommend(  # noqa: PLR0913  (the options of the command line)
     """Which levers would make a run faster, and by how much."""
     from mmprof.analyzers.analyze import Options  # noqa: PLC0415  (heavy, as all imports of analyses are)
     from mmprof.analyzers.devices import load_spec_file  # noqa: PLC0415
+    from mmprof.cli.formats import format_of, render_options  # noqa: PLC0415
     from mmprof.cli.output import Destination  # noqa: PLC0415
     from mmprof.cli.progress import progress  # noqa: PLC0415
     from mmprof.cli.renderers.recommendation import RENDERERS  # noqa: PLC0415
 
     destination = Destination(output, force)
     destination.check()
-    chosen = _format(format_name, output)
+    chosen = format_of(format_name, output, RENDERERS)
     spec = load_spec_file(Path(device_spec)) if device_spec else None
     options = Options(device=device, window=window, spec=spec)
     with progress("replaying", [trace], quiet=quiet):
         found = _recommendations(trace, options)
-    destination.write(RENDERERS[chosen](found, _render_options(destination), everything))
+    destination.write(RENDERERS[chosen](found, render_options(destination), everything))
 
 
 def _recommendations(path: str, options: Options) -> Recommendations:
@@ -81,23 +79,3 @@ def _recommendations(path: str, options: Options) -> Recommendations:
         )
     view = max(found, key=lambda each: each.busy_ns)
     return rank(view, [*levers().values(), *BY_HAND], name=device_name(view), window=options.window)
-
-
-def _format(format_name: str, output: str) -> str:
-    """The format of a name; without one that of the output's suffix, `terminal` where it has none."""
-    from mmprof.analyzers.choices import choose  # noqa: PLC0415
-    from mmprof.cli.renderers.recommendation import RENDERERS  # noqa: PLC0415
-
-    if format_name:
-        return choose(format_name, RENDERERS, what="the format")
-    suffix = "" if output in {"", "-"} else Path(output).suffix.lower()
-    if not suffix:
-        return "terminal"
-    return _SUFFIXES[choose(suffix, _SUFFIXES, what="a format for the suffix")]
-
-
-def _render_options(destination: Destination) -> RenderOptions:
-    from mmprof.cli.renderers import RenderOptions  # noqa: PLC0415
-
-    encoding = "utf-8" if destination.is_file else ""
-    return RenderOptions(width=destination.width, color=destination.color, encoding=encoding)

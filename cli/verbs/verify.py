@@ -24,12 +24,10 @@ from mmprof.cli.verbs.trace import (
 )
 
 if TYPE_CHECKING:
-    from mmprof.cli.output import Destination
     from mmprof.tracer.verify import Trials
     from mmprof.tracer.verify_results import Verification
 
 UNVERIFIED: Final = 1
-_SUFFIXES: Final = {".txt": "terminal", ".json": "json", ".md": "markdown"}
 
 Target = Annotated[
     list[str] | None,
@@ -99,7 +97,9 @@ def verify(  # noqa: PLR0913  (the options of the command line)
     quiet: Quiet = False,
 ) -> None:
     """Apply levers to a model and prove what they gain and keep."""
+    from mmprof.cli.formats import format_of, render_options  # noqa: PLC0415
     from mmprof.cli.output import Destination  # noqa: PLC0415
+    from mmprof.cli.renderers.verification import RENDERERS  # noqa: PLC0415
     from mmprof.cli.subjects import subject_of  # noqa: PLC0415
     from mmprof.tracer.lever_registry import levers_by_word  # noqa: PLC0415
     from mmprof.tracer.order import Wish  # noqa: PLC0415
@@ -107,7 +107,7 @@ def verify(  # noqa: PLR0913  (the options of the command line)
 
     destination = Destination(output, force)
     destination.check()
-    chosen = _format(format_name, output)
+    chosen = format_of(format_name, output, RENDERERS)
     wish = Wish(
         task=task,
         size=size,
@@ -125,7 +125,7 @@ def verify(  # noqa: PLR0913  (the options of the command line)
         Effort(_share(precision), max_time, time_limit, threads, seed),
     )
     found = _verified(trials, quiet=quiet)
-    destination.write(_rendered(found, chosen, destination))
+    destination.write(RENDERERS[chosen](found, render_options(destination)))
     if fail_on_unverified and any(result.verdict != "verified" for result in found.levers):
         raise typer.Exit(UNVERIFIED)
 
@@ -143,15 +143,6 @@ def _verified(trials: Trials, *, quiet: bool) -> Verification:
         return try_out(replace(trials, progress=progress))
 
 
-def _rendered(found: Verification, chosen: str, destination: Destination) -> str:
-    from mmprof.cli.renderers import RenderOptions  # noqa: PLC0415
-    from mmprof.cli.renderers.verification import RENDERERS  # noqa: PLC0415
-
-    encoding = "utf-8" if destination.is_file else ""
-    options = RenderOptions(width=destination.width, color=destination.color, encoding=encoding)
-    return RENDERERS[chosen](found, options)
-
-
 def _share(text: str) -> float:
     """`2%` or `0.02` as a share.
 
@@ -166,18 +157,3 @@ def _share(text: str) -> float:
     if not 0 < value < 1:
         raise MmprofError("MM-E052", "--precision takes a share", found=text, hint="2% or 0.02")
     return value
-
-
-def _format(format_name: str, output: str) -> str:
-    """The format of a name; without one that of the output's suffix, `terminal` where it has none."""
-    from pathlib import Path  # noqa: PLC0415
-
-    from mmprof.analyzers.choices import choose  # noqa: PLC0415
-    from mmprof.cli.renderers.verification import RENDERERS  # noqa: PLC0415
-
-    if format_name:
-        return choose(format_name, RENDERERS, what="the format")
-    suffix = "" if output in {"", "-"} else Path(output).suffix.lower()
-    if not suffix:
-        return "terminal"
-    return _SUFFIXES[choose(suffix, _SUFFIXES, what="a format for the suffix")]
