@@ -92,19 +92,12 @@ def analyze(  # noqa: PLR0913  (the options of the command line)
 
 def _renderer(format_name: str, output: str) -> Renderer:
     """The renderer of a format; without one that of the output's suffix, of the terminal where it has none."""
-    from mmprof.analyzers.choices import choose  # noqa: PLC0415
+    from mmprof.cli.formats import format_of  # noqa: PLC0415
     from mmprof.cli.renderers import renderers  # noqa: PLC0415
 
     known = renderers()
-    if format_name:
-        return known[choose(format_name, known, what="the format")]
-    suffix = "" if output in {"", "-"} else Path(output).suffix.lower()
-    by_suffix = {s: r for r in known.values() for s in r.suffixes}
-    return (
-        by_suffix[choose(suffix, by_suffix, what="a format for the suffix")]
-        if suffix
-        else known["terminal"]
-    )
+    by_suffix = {suffix: name for name, r in known.items() for suffix in r.suffixes}
+    return known[format_of(format_name, output, known, by_suffix)]
 
 
 def _render_options(destination: Destination, *, top: int, by: str) -> RenderOptions:
