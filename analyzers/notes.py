@@ -159,6 +159,92 @@ NOTES: Final[dict[str, NoteKind]] = {
         "the recorded run failed: {error}",
         "The trace holds what the workload did until it failed or was interrupted. What would have come after is in no number.",
     ),
+    "MM-N029": NoteKind(
+        "{count} events are tracks that `mmprof export` added; they were ignored",
+        "The file is an annotated trace. What was found in a trace is no part of it, so the numbers are those of the trace "
+        "that was annotated.",
+    ),
+    "MM-N040": NoteKind(
+        "the two sides run different models: of their time they share {shares}",
+        "Traces of one model share most of their time by operators with shapes, by modules or by the sizes of matrix products, "
+        "also on other devices and with other versions. These share next to nothing, so a difference of times says nothing of "
+        "a change. --anyway compares them all the same.",
+    ),
+    "MM-N041": NoteKind(
+        "the products have other sizes: {share} of their FLOPs are in sizes that both sides have ({before}; {after})",
+        "The same model with another batch, length or image size does other work: its time cannot be compared. Record both "
+        "sides with the same inputs. --anyway compares them all the same.",
+    ),
+    "MM-N042": NoteKind(
+        "part of the products have other sizes: {share} of their FLOPs are in sizes that both sides have ({before}; {after})",
+        "The inputs of some steps may differ, or one side computes something else. Products are matrix products, "
+        "convolutions and those of mixtures of experts; their sizes are compared by FLOPs.",
+    ),
+    "MM-N043": NoteKind(
+        "the workloads are called {before} and {after}",
+        "The sidecars name other workloads. What they run seems to be the same.",
+    ),
+    "MM-N044": NoteKind(
+        "the workloads were recorded with {before} and {after}",
+        "The sidecars name other values of an argument. Another task, size, batch or length is other work and refused; other "
+        "arguments may be the change that is measured.",
+    ),
+    "MM-N045": NoteKind(
+        "the devices differ: {before} and {after}",
+        "Every time depends on the device. Kernels have other names there; they are matched by operator, shapes and module.",
+    ),
+    "MM-N046": NoteKind(
+        "only one side has times of its device: {before} and {after}",
+        "On the other side the profiler delivered no kernels, and the main thread stands for the device. Record it again.",
+    ),
+    "MM-N047": NoteKind(
+        "most products compute in {before} and in {after}",
+        "A change of the data type changes what the hardware can reach, and the results: compare the outputs as well.",
+    ),
+    "MM-N048": NoteKind(
+        "torch differs: {before} and {after}",
+        "Another version may choose other kernels and dispatch faster or slower.",
+    ),
+    "MM-N049": NoteKind(
+        "the numbers of steps differ ({before} and {after}): times are per step",
+        "Both sides have steps that hold most of the time, so a mean step can be compared.",
+    ),
+    "MM-N050": NoteKind(
+        "the numbers of steps differ ({before} and {after}) and the steps of one side do not hold its time: windows are "
+        "compared as they are",
+        "Without steps that hold four fifths of the window on both sides nothing is divided. Record both sides with "
+        "prof.step(), or choose a --window.",
+    ),
+    "MM-N051": NoteKind(
+        "the profiler was set differently: {before}; {after}",
+        "Stacks, shapes and memory cost time on the host: idle time because of python and dispatch is longer where more was "
+        "recorded.",
+    ),
+    "MM-N052": NoteKind(
+        "recording made the runs longer by {before} and {after}",
+        "The sidecars have the time of the same work without the profiler. What the profiler adds is mostly idle time because "
+        "of python and dispatch; a change of it is not a change of the model.",
+    ),
+    "MM-N053": NoteKind(
+        "the world sizes differ: {before} and {after} ranks",
+        "Communication, and the part of the work that a rank has, depend on the number of ranks.",
+    ),
+    "MM-N054": NoteKind(
+        "the numbers of devices differ ({before} and {after}): times are the mean of a device",
+        "A diff compares the mean device of each side. --rank and --device choose one.",
+    ),
+    "MM-N055": NoteKind(
+        "work from before the recording is left out: {before} and {after} of busy time",
+        "Carry-in was launched before the window. It is in no time of the diff, but it may have delayed what is.",
+    ),
+    "MM-N056": NoteKind(
+        "the recordings are not sound: {before}; {after}",
+        "Notes of the loader that may move times; `mmprof analyze` shows them in full.",
+    ),
+    "MM-N057": NoteKind(
+        "the machines were differently busy: load {before} and {after}",
+        "Other processes slow the host, and with it everything that waits for launches.",
+    ),
 }
 
 

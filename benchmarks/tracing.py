@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.profiler import profile
@@ -29,6 +29,7 @@ from mmprof.tracer.devices import activities_of, resolve_device, synchronize
 from mmprof.tracer.families import families, request_for
 from mmprof.tracer.order import Wish
 from mmprof.tracer.recorder import Recorder, options_for
+from mmprof.tracer.timing import summarized
 from mmprof.tracer.workload import Workload
 
 Way = Callable[[], float]
@@ -128,22 +129,40 @@ def fresh_untraced(family: str, size: str) -> list[float]:
 
 
 def agreement(family: str, size: str, pairs: int) -> list[dict[str, object]]:
-    """Of pairs of processes in turn, whether the untraced median lies in the sidecar's interval."""
+    """Of processes in turn, whether an untraced median lies in the sidecar's interval, and in that of another untraced process.
+
+    The second answer is the control: how often processes agree that differ in nothing.
+    """
     found = []
     for _ in range(pairs):
         timing, runs = sidecar_timing(family, size), fresh_untraced(family, size)
-        low, high = timing["interval_s"]
-        middle = median(runs)
-        overlap = low <= max(runs) and min(runs) <= high
+        again = summarized(fresh_untraced(family, size), [])
+        sidecar, control = Interval(*timing["interval_s"]), Interval(*again.interval_s)
         found.append(
             {
-                "sidecar_s": [round(s, 4) for s in (low, timing["median_s"], high)],
-                "untraced_s": [round(s, 4) for s in (min(runs), middle, max(runs))],
-                "median_in_interval": low <= middle <= high,
-                "intervals_overlap": overlap,
+                "sidecar_s": sidecar.rounded(timing["median_s"]),
+                "untraced_s": Interval(min(runs), max(runs)).rounded(median(runs)),
+                "again_s": control.rounded(again.median_s),
+                "median_in_sidecar": sidecar.holds(median(runs)),
+                "median_in_control": control.holds(median(runs)),
             }
         )
     return found
+
+
+class Interval(NamedTuple):
+    """Seconds from `low` to `high`."""
+
+    low: float
+    high: float
+
+    def holds(self, seconds: float) -> bool:
+        """Whether it contains a time."""
+        return self.low <= seconds <= self.high
+
+    def rounded(self, middle: float) -> list[float]:
+        """Low, middle and high for a table."""
+        return [round(s, 4) for s in (self.low, middle, self.high)]
 
 
 def built(family: str, size: str) -> tuple[Workload, str]:

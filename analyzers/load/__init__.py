@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.load.ahead import ReadAhead
+from mmprof.analyzers.load.layout import JOINED_KEY
 from mmprof.analyzers.load.read import (
     RawTrace,
     no_events_list,
@@ -39,10 +40,26 @@ def load(
     from mmprof.analyzers.load.beside import with_sidecar  # noqa: PLC0415
 
     raw = ahead.take() if ahead else read(str(name), processes=processes)
-    trace = with_sidecar(tables.build(raw), str(name))
+    if (joined := raw.metadata.get(JOINED_KEY)) is not None:
+        raise _several_traces(raw.source.name, joined)
+    try:
+        built = tables.build(raw)
+    except tables.UnevenDurationsError:
+        built = tables.build(read(str(name), processes=processes, exact=True))
+    trace = with_sidecar(built, str(name))
     if trace.host.is_empty() and trace.activities.is_empty():
         raise _no_events(raw, trace)
     return trace
+
+
+def _several_traces(name: str, joined: object) -> MmprofError:
+    labels = joined if isinstance(joined, list) else []
+    return MmprofError(
+        "MM-E010",
+        f"{name} holds several traces: `mmprof export` made it to be looked at",
+        found=", ".join(map(str, labels[:8])),
+        hint="give the traces that it was made of",
+    )
 
 
 def _no_events(raw: RawTrace, trace: Trace) -> MmprofError:

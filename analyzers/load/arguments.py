@@ -16,8 +16,13 @@ T = TypeVar("T", bound=Struct)
 
 _EMPTY: Final = Raw(b"{}")
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
-_ARGS: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(list[r.Args])
-_MEMORY_ARGS: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(list[r.MemoryArgs])
+_ARGS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    k.OPERATOR: msgspec.json.Decoder(list[r.OperatorArgs]),
+    k.LAUNCH: msgspec.json.Decoder(list[r.LaunchArgs]),
+    k.ACTIVITY: msgspec.json.Decoder(list[r.ActivityArgs]),
+    k.SYNC: msgspec.json.Decoder(list[r.SyncArgs]),
+    k.MEMORY: msgspec.json.Decoder(list[r.MemoryArgs]),
+}
 
 
 class ArgumentReader:
@@ -45,19 +50,21 @@ class ArgumentReader:
         """Add the columns of arguments that are still text; the rows whose arguments had to be repaired."""
         if not self.reads(family):
             return []
-        args, repaired = _decode_args(_MEMORY_ARGS if family == k.MEMORY else _ARGS, raw)
+        args, repaired = _decode_args(_ARGS[family], raw)
         self.add(family, args, columns)
         return repaired
 
-    def _read_operators(self, args: list[r.Args], columns: k.Columns) -> None:
+    def _read_operators(self, args: list[r.OperatorArgs], columns: k.Columns) -> None:
         columns.ints["sequence"] = k.whole([a.sequence for a in args])
         columns.ints["forward_thread"] = k.whole([a.forward_thread for a in args])
-        columns.codes["call"] = k.encode(self.calls, map(_call_of, args))
+        columns.codes["call"] = (
+            k.encode(self.calls, map(_call_of, args)) if _any_shapes(args) else bytes(4 * len(args))
+        )
 
-    def _read_launches(self, args: list[r.Args], columns: k.Columns) -> None:
+    def _read_launches(self, args: list[r.LaunchArgs], columns: k.Columns) -> None:
         columns.ints["correlation"] = k.whole([a.correlation for a in args])
 
-    def _read_activities(self, args: list[r.Args], columns: k.Columns) -> None:
+    def _read_activities(self, args: list[r.ActivityArgs], columns: k.Columns) -> None:
         columns.ints["correlation"] = k.whole([a.correlation for a in args])
         columns.ints["stream"] = k.whole([a.stream for a in args])
         columns.ints["device"] = k.whole([a.device for a in args])
@@ -103,10 +110,16 @@ def _args_or_none(decoder: msgspec.json.Decoder[list[T]], text: bytes) -> T | No
 
 
 def _text(raw: Raw) -> str:
-    return bytes(raw).decode("utf-8", "replace")
+    return str(raw, "utf-8", "replace")
 
 
-def _call_of(args: r.Args) -> k.Call:
+def _any_shapes(args: list[r.OperatorArgs]) -> bool:
+    """Whether any operator was recorded with shapes or types; a trace has them or has them not."""
+    fields = ([a.types for a in args], [a.dims for a in args], [a.dims_2021 for a in args])
+    return any(found.count(r.ABSENT) < len(args) for found in fields)
+
+
+def _call_of(args: r.OperatorArgs) -> k.Call:
     if args.dims is r.ABSENT and args.types is r.ABSENT and args.dims_2021 is r.ABSENT:
         return k.NO_CALL
     return (
@@ -119,7 +132,7 @@ def _call_of(args: r.Args) -> k.Call:
     )
 
 
-def _collective_of(args: r.Args) -> k.Collective:
+def _collective_of(args: r.ActivityArgs) -> k.Collective:
     if args.collective is None:
         return ("", "", 0, 0, 0)
     sizes = (args.in_elements, args.out_elements, args.group_size)
@@ -127,7 +140,7 @@ def _collective_of(args: r.Args) -> k.Collective:
     return (str(args.collective), str(args.element_type or ""), whole[0], whole[1], whole[2])
 
 
-def _read_syncs(args: list[r.Args], columns: k.Columns) -> None:
+def _read_syncs(args: list[r.SyncArgs], columns: k.Columns) -> None:
     columns.ints["correlation"] = k.whole([a.correlation for a in args])
     columns.ints["stream"] = k.whole([a.stream for a in args])
     columns.ints["device"] = k.whole([a.device for a in args])

@@ -15,7 +15,7 @@ import msgspec
 from mmprof.analyzers.load import columns as k
 from mmprof.analyzers.load import records as r
 from mmprof.analyzers.load.arguments import ArgumentReader
-from mmprof.analyzers.load.times import MAX_NS, nanoseconds, parse_column, parse_one
+from mmprof.analyzers.load.times import MAX_NS, are_regular, nanoseconds, parse_column, parse_one
 
 Timed = r.Complete | r.Instant
 
@@ -29,10 +29,11 @@ class Decoder:
 
     Attributes:
         unpadded: Whether times are written without leading zeros of the decimals (`times.looks_unpadded`).
+        exact: Whether durations are checked and converted here, one by one; else clean blocks keep them as they are.
     """
 
-    def __init__(self, *, unpadded: bool = False) -> None:
-        self.unpadded = unpadded
+    def __init__(self, *, unpadded: bool = False, exact: bool = True) -> None:
+        self.unpadded, self.exact = unpadded, exact
         self._left_out: set[int] = set()
         self._names, self._categories, self._threads = k.Codes(), k.Codes(), k.Codes()
         self._arguments = ArgumentReader()
@@ -88,23 +89,29 @@ class Decoder:
         self, block: k.Block, category: str, positions: list[int], rows: list[r.Clean]
     ) -> None:
         starts = parse_column([e.ts for e in rows])
-        durs = nanoseconds([e.dur for e in rows])
-        if not (starts and durs and _are_regular(starts, durs)):
+        if not (starts and are_regular(starts)):
             raise _Unclean
-        family, columns = k.family_of(category), self._columns(positions, rows, (starts, durs))
+        family, columns = k.family_of(category), self._columns(positions, rows, starts)
+        self._add_durations([e.dur for e in rows], columns)
         columns.codes["category"] = array("I", [self._categories[category]]).tobytes() * len(rows)
         if self._arguments.reads(family):
             args = [e.args for e in rows]  # type: ignore[attr-defined]
             self._arguments.add(family, args, columns)
         k.merge(block.families.setdefault(family, k.Columns()), columns)
 
+    def _add_durations(self, micros: list[float], columns: k.Columns) -> None:
+        if not self.exact:
+            columns.micros = array("d", micros).tobytes()
+            return
+        durs = nanoseconds(micros)
+        if not (durs and _are_durations(durs)):
+            raise _Unclean
+        columns.ints["dur_ns"] = durs.tobytes()
+
     def _columns(
-        self,
-        positions: list[int],
-        rows: Sequence[r.Clean | Timed],
-        times: tuple[array[int], array[int]],
+        self, positions: list[int], rows: Sequence[r.Clean | Timed], starts: array[int]
     ) -> k.Columns:
-        """The columns that events of all families have, but for the category."""
+        """The columns that events of all families have, but for the category and the duration."""
         threads = self._encode_threads([e.pid for e in rows], [e.tid for e in rows])
         return k.Columns(
             codes={
@@ -112,12 +119,12 @@ class Decoder:
                 "name": k.encode(self._names, [e.name for e in rows]),
                 "thread": threads,
             },
-            ints={"start_ns": times[0].tobytes(), "dur_ns": times[1].tobytes()},
+            ints={"start_ns": starts.tobytes()},
         )
 
     def _encode_threads(self, pids: list[int | str], tids: list[int | str]) -> bytes:
         """Codes of (pid, tid): nearly always there is one pid, and a tuple per event would be made for nothing."""
-        if len(set(pids)) > 1:
+        if pids.count(pids[0]) < len(pids):
             return k.encode(self._threads, zip(pids, tids, strict=True))
         codes = {tid: self._threads[pids[0], tid] for tid in set(tids)}
         return array("I", map(codes.__getitem__, tids)).tobytes()
@@ -145,7 +152,8 @@ class Decoder:
         positions, rows, starts, durs = self._times(block, positions, rows)
         if not rows:
             return []
-        columns = self._columns(positions, rows, (starts, durs))
+        columns = self._columns(positions, rows, starts)
+        columns.ints["dur_ns"] = durs.tobytes()
         columns.codes["category"] = k.encode(self._categories, [e.cat for e in rows])
         repaired = self._arguments.add_raw(family, [e.args for e in rows], columns)
         k.merge(block.families.setdefault(family, k.Columns()), columns)
@@ -157,7 +165,7 @@ class Decoder:
         """Start and duration in nanoseconds; rows without a readable time are left out and counted."""
         starts = parse_column([e.ts for e in rows], unpadded=self.unpadded)
         durs = parse_column([e.dur for e in rows], unpadded=self.unpadded)
-        if starts and durs and _are_regular(starts, durs):
+        if starts and durs and are_regular(starts) and _are_durations(durs):
             return positions, rows, starts, durs
         return self._irregular_times(block, positions, rows)
 
@@ -233,11 +241,6 @@ def _in_64_bits(row: int | str) -> int | str:
     return row if isinstance(row, str) or abs(row) < 2**63 else str(row)
 
 
-def _are_regular(starts: array[int], durs: array[int]) -> bool:
-    """Whether all times are within what tables hold."""
-    return (
-        min(starts) > -MAX_NS
-        and max(starts) < MAX_NS
-        and min(durs) >= 0
-        and max(durs) < k.MAX_DUR_NS
-    )
+def _are_durations(durs: array[int]) -> bool:
+    """Whether all durations are within what tables hold."""
+    return min(durs) >= 0 and max(durs) < k.MAX_DUR_NS

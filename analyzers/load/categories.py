@@ -21,6 +21,9 @@ SYNC: Final = "sync"
 MEMORY: Final = "memory"
 OTHER: Final = "other"
 
+TRACKS: Final = "mmprof"
+"""The category of the tracks that `mmprof export` adds: what was found in a trace is no part of it."""
+
 HOST_KINDS: Final = (OPERATOR, ANNOTATION, PYTHON, RUNTIME, DRIVER)
 LAUNCH_KINDS: Final = (RUNTIME, DRIVER)
 ACTIVITY_KINDS: Final = (KERNEL, MEMCPY, MEMSET)
@@ -61,6 +64,7 @@ KIND_OF_CATEGORY: Final[dict[str, str]] = {
     "collective_comm": OTHER,
     "external_correlation": OTHER,
     "Trace": OTHER,
+    TRACKS: OTHER,
 }
 
 # Arrows between events, of 2021 (`async`) to today.

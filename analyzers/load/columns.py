@@ -70,10 +70,17 @@ class Tables(Struct):
 
 
 class Columns(Struct):
-    """Columns of one family: `codes` are uint32, `ints` are int64 with NULL where the event has no value."""
+    """Columns of one family.
+
+    Attributes:
+        codes: uint32.
+        ints: int64, NULL where the event has no value.
+        micros: float64: durations in microseconds, in place of `dur_ns`, whose check and conversion is left to `tables`.
+    """
 
     codes: dict[str, bytes] = {}
     ints: dict[str, bytes] = {}
+    micros: bytes = b""
 
 
 class Block(Struct):
@@ -104,6 +111,7 @@ def merge(into: Columns, other: Columns) -> None:
         into.codes[name] = into.codes.get(name, b"") + data
     for name, data in other.ints.items():
         into.ints[name] = into.ints.get(name, b"") + data
+    into.micros += other.micros
 
 
 def count_note(block: Block, code: str, count: int = 1) -> None:

@@ -16,6 +16,8 @@ import msgspec
 
 from mmprof.analyzers.load.mending import mend
 
+# A key of files that `mmprof export` made of several traces: the names of these.
+JOINED_KEY: Final = "mmprofJoined"
 SUPER_BLOCK_BYTES: Final = 1 << 22
 BLOCK_BYTES: Final = 1 << 18
 DAMAGE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

@@ -15,10 +15,11 @@ import msgspec
 
 from mmprof.analyzers.load import columns as k
 from mmprof.analyzers.load.layout import Fragment
-from mmprof.analyzers.load.worker import LENGTH_BYTES, Decoded, Finished, Message, pack
+from mmprof.analyzers.load.worker import LENGTH_BYTES, Decoded, Finished, Manner, Message, pack
 
 Share = tuple[k.Tables, list[Decoded]]
 
+_PIPE_BYTES: Final = 1 << 20
 _MESSAGE: Final = msgspec.msgpack.Decoder(Message)
 _WORKER: Final = (
     "import sys; sys.path[:] = {path!r}; from mmprof.analyzers.load.worker import main; main()"
@@ -43,7 +44,7 @@ class Decoders:
             process.kill()  # nothing is lost: those that are done have sent all
         self._stack.close()
 
-    def decode(self, fragments: Iterable[Fragment], *, unpadded: bool) -> list[Share] | None:
+    def decode(self, fragments: Iterable[Fragment], manner: Manner) -> list[Share] | None:
         """What each process decoded; None if one of them did not finish.
 
         Raises:
@@ -52,7 +53,7 @@ class Decoders:
         shared = _Shared(fragments)
         with ThreadPoolExecutor(2 * len(self._processes)) as pool:
             received = [pool.submit(_receive, process) for process in self._processes]
-            for sent in [pool.submit(_send, p, shared, unpadded) for p in self._processes]:
+            for sent in [pool.submit(_send, p, shared, manner) for p in self._processes]:
                 sent.result()
             shares = [r.result() for r in received]
         return None if None in shares else cast("list[Share]", shares)
@@ -81,16 +82,17 @@ def _start() -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        pipesize=_PIPE_BYTES,
     )
 
 
-def _send(process: subprocess.Popen[bytes], fragments: Iterable[Fragment], unpadded: bool) -> None:  # noqa: FBT001
+def _send(process: subprocess.Popen[bytes], fragments: Iterable[Fragment], manner: Manner) -> None:
     """Give a process fragments until there are no more, or until it is gone."""
     assert process.stdin is not None
     try:
         with process.stdin as pipe:
             for fragment in fragments:
-                pipe.write(pack(fragment, unpadded=unpadded))
+                pipe.write(pack(fragment, manner))
                 pipe.write(fragment.text)
     except BrokenPipeError:
         return  # its end is missing in what it sent

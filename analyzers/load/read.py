@@ -22,7 +22,13 @@ from mmprof.analyzers.load.layout import DAMAGE, Fragment, metadata_of, split, t
 from mmprof.analyzers.load.parallel import Decoders
 from mmprof.analyzers.load.source import Source, empty, plain_size_hint
 from mmprof.analyzers.load.times import looks_unpadded
-from mmprof.analyzers.load.worker import Decoded, decode_fragment, place_of, salvaged_block
+from mmprof.analyzers.load.worker import (
+    Decoded,
+    Manner,
+    decode_fragment,
+    place_of,
+    salvaged_block,
+)
 
 PARALLEL_FROM_BYTES: Final = 4 << 20
 MAX_PROCESSES: Final = 4
@@ -68,13 +74,15 @@ class RawTrace:
     events: int = 0
 
 
-def read(name: str, *, processes: int | None = None) -> RawTrace:
+def read(name: str, *, processes: int | None = None, exact: bool = False) -> RawTrace:
     """Read a trace file, or standard input for `-`.
 
     Args:
         name: Path of the trace, or `-`.
         processes: Number of decoding processes besides this one, 0 for none; None decides by the size of the file.
             What can be read just once, as standard input, is read by this process.
+        exact: Whether durations are checked and converted one by one; else those of a big file are left as float64 to
+            `tables`, which says if one of them has to be looked at.
 
     Raises:
         MmprofError: The input cannot be read as a trace at all.
@@ -84,7 +92,7 @@ def read(name: str, *, processes: int | None = None) -> RawTrace:
         count = _processes_for(name) if processes is None else processes
     source = Source(name)
     with _collector_off():
-        return _read_parallel(source, count) if count else _read_here(source)
+        return _read_parallel(source, count, exact=exact) if count else _read_here(source)
 
 
 def _is_file(name: str) -> bool:
@@ -124,11 +132,11 @@ def _read_here(source: Source) -> RawTrace:
     return trace
 
 
-def _read_parallel(source: Source, count: int) -> RawTrace:
+def _read_parallel(source: Source, count: int, *, exact: bool) -> RawTrace:
     try:
         with Decoders(count) as decoders:
             head, fragments, unpadded = _opened(source)
-            shares = decoders.decode(fragments, unpadded=unpadded)
+            shares = decoders.decode(fragments, Manner(unpadded, exact))
     except OSError:  # a process could not be started
         shares = None
     if shares is None:

@@ -86,36 +86,52 @@ class Unread(Struct, gc=False, frozen=True):
 Event = Complete | Instant | Metadata | FlowStart | FlowEnd | FlowStep | Counter
 
 
-class Args(Struct, gc=False, frozen=True):
-    """The arguments that analyses read of operators, calls, activities and synchronisation records."""
+class OperatorArgs(Struct, gc=False, frozen=True):
+    """The arguments that analyses read of operators, in the order in which libkineto writes them."""
 
-    correlation: Number = NULL
     sequence: Number = field(default=NULL, name="Sequence number")
     forward_thread: Number = field(default=NULL, name="Fwd thread id")
-    dims: Raw = field(default=ABSENT, name="Input Dims")
-    types: Raw = field(default=ABSENT, name="Input type")
-    strides: Raw = field(default=ABSENT, name="Input Strides")
-    concrete: Raw = field(default=ABSENT, name="Concrete Inputs")
-    dims_2021: Raw = field(default=ABSENT, name="Input dims")
     kernel_backend: Raw = ABSENT
     kernel_kwargs: Raw = ABSENT
-    stream: Number = NULL
+    concrete: Raw = field(default=ABSENT, name="Concrete Inputs")
+    types: Raw = field(default=ABSENT, name="Input type")
+    strides: Raw = field(default=ABSENT, name="Input Strides")
+    dims: Raw = field(default=ABSENT, name="Input Dims")
+    dims_2021: Raw = field(default=ABSENT, name="Input dims")
+
+
+class LaunchArgs(Struct, gc=False, frozen=True):
+    """The arguments that analyses read of runtime and driver calls."""
+
+    correlation: Number = NULL
+
+
+class ActivityArgs(Struct, gc=False, frozen=True):
+    """The arguments that analyses read of kernels, copies and memsets."""
+
     device: Number = NULL
+    stream: Number = NULL
+    correlation: Number = NULL
     bytes: Number = NULL
     graph_node: Number = field(default=NULL, name="graph node id")
-    occupancy: Number = field(default=NULL, name="est. achieved occupancy %")
     grid: Raw = ABSENT
     block: Raw = ABSENT
+    occupancy: Number = field(default=NULL, name="est. achieved occupancy %")
     collective: Number = field(default=None, name="Collective name")
     element_type: Number = field(default=None, name="dtype")
     in_elements: Number = field(default=None, name="In msg nelems")
     out_elements: Number = field(default=None, name="Out msg nelems")
     group_size: Number = field(default=None, name="Group size")
+
+
+class SyncArgs(Struct, gc=False, frozen=True):
+    """The arguments that analyses read of synchronisation records."""
+
+    stream: Number = NULL
+    correlation: Number = NULL
+    device: Number = NULL
     wait_on_stream: Number = NULL
     wait_on_correlation: Number = field(default=NULL, name="wait_on_cuda_event_record_corr_id")
-
-
-NO_ARGS: Final = Args()
 
 
 class MemoryArgs(Struct, gc=False, frozen=True):
@@ -129,6 +145,19 @@ class MemoryArgs(Struct, gc=False, frozen=True):
     device: Number = field(default=NULL, name="Device Id")
 
 
+# Of the other kinds no argument is read. Each class has few fields: looking up a key costs as much as decoding a value.
+ARGS_OF_KIND: Final[dict[str, type[Struct]]] = {
+    c.OPERATOR: OperatorArgs,
+    c.RUNTIME: LaunchArgs,
+    c.DRIVER: LaunchArgs,
+    c.KERNEL: ActivityArgs,
+    c.MEMCPY: ActivityArgs,
+    c.MEMSET: ActivityArgs,
+    c.DEVICE_ANNOTATION: ActivityArgs,
+    c.SYNC: SyncArgs,
+}
+
+
 class Clean(Struct, gc=False):
     """A complete event whose fields all have the expected types; its class tells its category.
 
@@ -140,12 +169,6 @@ class Clean(Struct, gc=False):
     tid: int | str = 0
     ts: Raw = ABSENT
     dur: float = nan
-
-
-class CleanWithArgs(Clean, gc=False):
-    """A clean event of a category whose arguments are read."""
-
-    args: Args = NO_ARGS
 
 
 class CleanMemory(Clean, gc=False, tag_field="cat", tag="cpu_instant_event", kw_only=True):
@@ -162,11 +185,11 @@ class CleanFlow(Struct, gc=False):
 
 
 def _clean_class(category: str) -> type[Clean]:
-    has_args = c.kind_of(category) not in _WITHOUT_ARGS
+    args = ARGS_OF_KIND.get(c.kind_of(category))
     made = defstruct(
         f"Clean_{category}",
-        [("ph", Literal["X"])],
-        bases=(CleanWithArgs if has_args else Clean,),
+        [("ph", Literal["X"]), *([("args", args, args())] if args else [])],
+        bases=(Clean,),
         tag_field="cat",
         tag=category,
         gc=False,
@@ -186,7 +209,6 @@ def _flow_class(category: str) -> type[Struct]:
     )
 
 
-_WITHOUT_ARGS: Final = frozenset((c.ANNOTATION, c.PYTHON, c.OVERHEAD, c.OTHER))
 CLEAN_CATEGORIES: Final[dict[type[Struct], str]] = {
     CleanMemory: "cpu_instant_event",
     **{_clean_class(name): name for name, kind in c.KIND_OF_CATEGORY.items() if kind != c.MEMORY},

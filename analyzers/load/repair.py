@@ -71,7 +71,7 @@ def salvage(text: bytes, *, last: bool = False, all_or_nothing: bool = False) ->
         all_or_nothing: Whether to stop at the first entry that cannot be read.
     """
     found = Salvage()
-    if last and (ended := layout.array_end(text) or _end_after_damage(text)) is not None:
+    if last and (ended := layout.array_end(text) or end_of_events(text)) is not None:
         text, found.tail = ended
     found.valid = (entries := layout.entries(text)) is not None
     mended = entries if entries is not None else _entries_mended(text)
@@ -96,8 +96,8 @@ def _entries_mended(text: bytes) -> list[Raw] | None:
     return entries if len(entries) == len(_CUT.findall(text)) + 1 else None
 
 
-def _end_after_damage(text: bytes) -> tuple[bytes, bytes] | None:
-    """The end of the list, looked for from the last event on."""
+def end_of_events(text: bytes) -> tuple[bytes, bytes] | None:
+    """Damaged text split at the end of the event list, looked for from the last event on; None if there is none."""
     last_event = text.rfind(b"{", 0, max(text.rfind(_PHASE_KEY), 0))
     start = max(last_event, 0)
     if (ended := layout.end_after_damage(text[start:])) is None:

@@ -6,7 +6,7 @@ import re
 import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import polars as pl
@@ -17,6 +17,7 @@ from mmprof.analyzers.load import columns as b
 from mmprof.analyzers.load.checks import check
 from mmprof.analyzers.load.link import link
 from mmprof.analyzers.load.read import RawTrace
+from mmprof.analyzers.load.times import OFF_BY_NS
 from mmprof.analyzers.notes import Note, note
 from mmprof.analyzers.trace import InputFacts, Trace
 
@@ -51,6 +52,13 @@ _TABLE_OF_CODE: Final = {
     "shape": "shapes",
     "collective": "collectives",
 }
+
+
+_Held = list[tuple[int, b.Columns]]
+
+
+class UnevenDurationsError(Exception):
+    """A duration has to be read from its text: the file has to be read again with `exact`."""
 
 
 class _Vocabulary:
@@ -93,7 +101,11 @@ def _numbering(tables: b.Tables, codes: Mapping[str, Mapping[Any, int]]) -> dict
 
 
 def build(raw: RawTrace) -> Trace:
-    """The typed tables of a trace that was read, linked and nested."""
+    """The typed tables of a trace that was read, linked and nested.
+
+    Raises:
+        UnevenDurationsError: The durations of the file have to be read from their text.
+    """
     words = _Vocabulary(raw)
     frames = {family: _frame(raw, words, family) for family in _INTS}
     raw.shares.clear()
@@ -134,7 +146,11 @@ def _key(field: str, value: Any) -> Any:
 def _frame(raw: RawTrace, words: _Vocabulary, family: str) -> pl.DataFrame:
     """All events of one family, with names and categories as enums."""
     columns = (*_COMMON, *_CODES.get(family, ()), "start_ns", "dur_ns", *_INTS[family])
-    parts = [_share_frame(s.blocks, family, words, i) for i, s in enumerate(raw.shares)]
+    parts = [
+        _share_frame(held, words, i)
+        for i, share in enumerate(raw.shares)
+        for held in _by_form(share.blocks, family)
+    ]
     schema = {n: pl.UInt32 if _is_code(n, family) else pl.Int64 for n in columns}
     frame = pl.concat([pl.DataFrame(schema=schema), *(p.select(columns) for p in parts if p.width)])
     return frame.with_columns(
@@ -148,12 +164,14 @@ def _is_code(column: str, family: str) -> bool:
     return column in _COMMON or column in _CODES.get(family, ())
 
 
-def _share_frame(
-    blocks: Sequence[b.Block], family: str, words: _Vocabulary, share: int
-) -> pl.DataFrame:
+def _by_form(blocks: Sequence[b.Block], family: str) -> list[_Held]:
+    """The columns of a family, those whose durations are float64 apart from those whose durations were converted."""
     held = [(k.first_event, k.families[family]) for k in blocks if family in k.families]
-    if not held:
-        return pl.DataFrame()
+    forms = ([h for h in held if h[1].micros], [h for h in held if not h[1].micros])
+    return [form for form in forms if form]
+
+
+def _share_frame(held: _Held, words: _Vocabulary, share: int) -> pl.DataFrame:
     first = held[0][1]
     codes = {n: _joined(pl.UInt32, 4, (c.codes[n] for _, c in held)) for n in first.codes}
     ints = {n: _joined(pl.Int64, 8, (c.ints[n] for _, c in held)) for n in first.ints}
@@ -161,7 +179,24 @@ def _share_frame(
     for first_event, columns in held:
         offsets.extend(array("I", [first_event]) * (len(columns.codes["event"]) // 4))
     codes["event"] = codes["event"] + pl.Series(offsets, dtype=pl.UInt32)
+    if first.micros:
+        ints["dur_ns"] = _nanoseconds(_joined(pl.Float64, 8, (c.micros for _, c in held)))
     return pl.DataFrame({n: words.translate(share, n, s) for n, s in codes.items()} | ints)
+
+
+def _nanoseconds(micros: pl.Series) -> pl.Series:
+    """Durations as int64, which float64 holds with three decimals far below an hour.
+
+    Raises:
+        UnevenDurationsError: One is missing, negative, too long, or has more than three decimals.
+    """
+    scaled = micros * 1000.0
+    whole = scaled.round()
+    lowest, highest, off = whole.min(), whole.max(), (scaled - whole).abs().max()
+    regular = cast("float", lowest) >= 0 and cast("float", highest) < b.MAX_DUR_NS
+    if scaled.is_nan().any() or not (regular and cast("float", off) < OFF_BY_NS):
+        raise UnevenDurationsError
+    return whole.cast(pl.Int64)
 
 
 def _joined(dtype: type[pl.DataType], size: int, parts: Iterable[bytes]) -> pl.Series:
@@ -291,6 +326,8 @@ def _notes(raw: RawTrace, cut: int, trace: Trace) -> list[Note]:
         found.append(note("MM-N005", count=cut))
     if raw.unpadded:
         found.append(note("MM-N017"))
+    if tracks := len(trace.other.filter(pl.col("category") == c.TRACKS)):
+        found.append(note("MM-N029", count=tracks))
     found += [note(code, count=count) for code, count in sorted(raw.counts.items()) if count]
     return sorted([*found, *_unknown_categories(trace.other), *check(trace)], key=lambda n: n.code)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from array import array
 from decimal import Decimal
 from typing import Final
@@ -17,6 +18,8 @@ from msgspec import Raw
 
 # Half of what the difference of two int64 can hold; 2^61 ns after 1970 is in 2043.
 MAX_NS: Final = 2**61
+_TOP_BYTE: Final = 7 if sys.byteorder == "little" else 0
+_BELOW_MAX: Final = bytes(range(MAX_NS >> 56))
 _THREE_DECIMALS: Final = re.compile(rb"(?:-?[0-9]{1,16}\.[0-9]{3}\n)*")
 _WHOLE: Final = re.compile(rb"(?:-?[0-9]{1,16}\n)*")
 _UP_TO_THREE_DECIMALS: Final = re.compile(rb"(?:-?[0-9]{1,16}(?:\.[0-9]{1,3})?\n)*")
@@ -27,7 +30,7 @@ _EPOCH_WIDTH: Final = 20
 # 2**39 us is six days: in nanoseconds below 2**49, where neighbouring float64 lie 1/8 apart at most
 _EXACT_BELOW_US: Final = 2.0**39
 # All of a block together; a fourth decimal is at least a tenth.
-_OFF_BY_NS: Final = 0.01
+OFF_BY_NS: Final = 0.01
 _NUMBER: Final = re.compile(rb"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,6})?")
 _ABSOLUTE_DECIMALS: Final = re.compile(rb'"ts"\s*:\s*"?[0-9]{16}\.([0-9]{1,3})(?![0-9])')
 # What is left of the decimals of a 16-digit float64, whose steps are a quarter, in its shortest form.
@@ -56,7 +59,14 @@ def nanoseconds(micros: list[float]) -> array[int] | None:
         whole = array("q", map(round, scaled))
     except (ValueError, OverflowError):  # not a number, infinite
         return None
-    return whole if math.dist(scaled, whole) < _OFF_BY_NS else None
+    return whole if math.dist(scaled, whole) < OFF_BY_NS else None
+
+
+def are_regular(starts: array[int]) -> bool:
+    """Whether all start times are within what tables hold."""
+    if not starts.tobytes()[_TOP_BYTE::8].strip(_BELOW_MAX):
+        return True
+    return min(starts) > -MAX_NS and max(starts) < MAX_NS
 
 
 def _absolute(blob: bytes, count: int) -> array[int] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import struct
 import sys
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 import msgspec
 
@@ -19,7 +19,7 @@ from mmprof.analyzers.load.blocks import Decoder
 from mmprof.analyzers.load.layout import DAMAGE, Fragment, array_end, blocks
 
 LENGTH_BYTES: Final = 8
-_HEADER: Final = struct.Struct("<QQ??")
+_HEADER: Final = struct.Struct("<QQ???")
 
 
 class Decoded(msgspec.Struct, tag=True):
@@ -49,9 +49,16 @@ class Finished(msgspec.Struct, tag=True):
 Message = Decoded | Finished
 
 
-def pack(fragment: Fragment, *, unpadded: bool) -> bytes:
-    """The header of a fragment: its place, the length of its text, whether it is the last, how its times are written."""
-    return _HEADER.pack(fragment.index, len(fragment.text), fragment.last, unpadded)
+class Manner(NamedTuple):
+    """How a decoder is to read times (`Decoder.unpadded`, `Decoder.exact`)."""
+
+    unpadded: bool
+    exact: bool
+
+
+def pack(fragment: Fragment, manner: Manner) -> bytes:
+    """The header of a fragment: its place, the length of its text, whether it is the last, how its times are read."""
+    return _HEADER.pack(fragment.index, len(fragment.text), fragment.last, *manner)
 
 
 def decode_fragment(decoder: Decoder, fragment: Fragment) -> Decoded:
@@ -113,6 +120,6 @@ def main() -> None:
     gc.disable()  # events live for one block; the collector would walk them for nothing
     decoder, text, out = Decoder(), sys.stdin.buffer, sys.stdout.buffer
     while len(header := text.read(_HEADER.size)) == _HEADER.size:
-        index, length, last, decoder.unpadded = _HEADER.unpack(header)
+        index, length, last, decoder.unpadded, decoder.exact = _HEADER.unpack(header)
         _send(decode_fragment(decoder, Fragment(index, text.read(length), last)), out)
     _send(Finished(decoder.tables()), out)

@@ -160,6 +160,18 @@ def test_ids_beyond_64_bits_cross_processes(tmp_path: Path) -> None:
     assert one.threads.select("pid", "tid").rows() == [(str(10**30), str(-(10**25)))]
 
 
+@pytest.mark.parametrize("odd", ["0.0015", "2.00049", "-3", "1e16", "null", '"7"', None])
+def test_durations_that_have_to_be_read_one_by_one(tmp_path: Path, odd: str | None) -> None:
+    plain = [json.dumps(complete("cpu_op", "op", at, 1.25)) for at in range(4)]
+    without = {k: v for k, v in complete("cpu_op", "odd", 9, 0).items() if k != "dur"}
+    event = json.dumps(without) if odd is None else json.dumps({**without, "dur": 0})
+    text = event if odd is None else event.replace('"dur": 0', f'"dur": {odd}')
+    (tmp_path / "t.json").write_text('{"traceEvents": [' + ",\n".join([*plain, text]) + "]}")
+    one, two = (load(tmp_path / "t.json", processes=n) for n in (0, 1))
+    assert_same(one, two)
+    assert one.host["dur_ns"].to_list()[:4] == [1250] * 4
+
+
 def test_without_a_working_process_the_trace_is_read_alone(
     large: Path, alone: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
