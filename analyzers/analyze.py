@@ -169,7 +169,7 @@ def analyze_trace(
     for view in views(trace, options):
         if view.match is None and not view.is_host:
             said.append(note("MM-N019", found=_named(trace, view.device) or "no name"))
-        reports.append(_device_report(view))
+        reports.append(device_report(view))
     return reports
 
 
@@ -247,7 +247,12 @@ def _named(trace: Trace, device: int) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _device_report(view: View) -> DeviceReport:
+def device_report(view: View) -> DeviceReport:
+    """The results of a view.
+
+    Raises:
+        MmprofError: They do not add up.
+    """
     known = analyses()
     answers = side_by_side(lambda analysis: analysis.run(view), known.values())
     results = dict(zip(known, answers, strict=True))

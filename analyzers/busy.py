@@ -66,6 +66,26 @@ def _own_by_class(spans: pl.DataFrame, order: Sequence[str]) -> pl.Series:
     return pl.concat(pieces).sort("at")["own_ns"]
 
 
+def owned_spans(activities: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
+    """The spans behind `own`: disjoint, by start, with `at`, the position of the activity that owns each.
+
+    Args:
+        activities: By start, with `start_ns`, `end_ns` and `class`.
+        order: Classes, the ones that take shared time first.
+    """
+    spans = activities.select("class", "start_ns", "end_ns").with_row_index("at")
+    taken, pieces = intervals.empty(), [intervals.empty().with_columns(at=pl.lit(0, pl.UInt32))]
+    for name in order:
+        mine = _without_repeats(spans.filter(pl.col("class") == name))
+        mine = mine.filter(pl.col("end_ns") > pl.col("start_ns"))
+        if mine.is_empty():
+            continue
+        free = intervals.subtract(mine, taken)
+        pieces.append(free.join_asof(mine.select("start_ns", "at"), on="start_ns"))
+        taken = intervals.merge(pl.concat([taken, mine.select("start_ns", "end_ns")]))
+    return pl.concat(pieces).sort("start_ns")
+
+
 def _without_repeats(spans: pl.DataFrame) -> pl.DataFrame:
     """Cut from each span what an earlier one of its class covers already."""
     reached = pl.col("end_ns").cum_max().shift(1).fill_null(pl.col("start_ns"))

@@ -52,19 +52,8 @@ def causes(
 
 def _cut(gaps: pl.DataFrame, activities: pl.DataFrame, host: HostWork) -> pl.DataFrame:
     """The gaps with every cause but `outside`, by start."""
-    waiting = gaps.join(
-        activities.select("row", "stream", "launch", "thread", "launch_start_ns", "launch_end_ns"),
-        on="row",
-        how="left",
-    )
-    waiting = waiting.sort("start_ns").with_columns(
-        after_launch=_after_launch_cause(waiting, activities, host)
-    )
+    cut = at_launch(gaps, activities, host)
     start, end = pl.col("start_ns"), pl.col("end_ns")
-    cut = waiting.with_columns(
-        launch_from=pl.min_horizontal(pl.max_horizontal("launch_start_ns", start), end),
-        launch_until=pl.min_horizontal(pl.max_horizontal("launch_end_ns", start), end),
-    )
     known = pl.col("launch").is_not_null()
     measured = cut.with_columns(
         launch_call=pl.when(known)
@@ -83,6 +72,33 @@ def _cut(gaps: pl.DataFrame, activities: pl.DataFrame, host: HostWork) -> pl.Dat
         for w in ("dependency", "graph", "queue")
     )
     return states.with_columns(pl.col("launch_call").alias("launch"), *after).sort("start_ns")
+
+
+def at_launch(gaps: pl.DataFrame, activities: pl.DataFrame, host: HostWork) -> pl.DataFrame:
+    """The gaps by start, with the launch of the activity that ends each, cut at it.
+
+    Args:
+        gaps: `start_ns`, `end_ns` and `row`, the activity that ends the gap (null: none).
+        activities: The window's activities, as for `causes`.
+        host: What the host did.
+
+    Returns:
+        The gaps with `launch`, `thread`, `launch_from` and `launch_until` (the part of the launch call that lies in the
+        gap; no part without a launch) and `after_launch`, the cause of what comes after it.
+    """
+    waiting = gaps.join(
+        activities.select("row", "stream", "launch", "thread", "launch_start_ns", "launch_end_ns"),
+        on="row",
+        how="left",
+    )
+    waiting = waiting.sort("start_ns").with_columns(
+        after_launch=_after_launch_cause(waiting, activities, host)
+    )
+    start, end = pl.col("start_ns"), pl.col("end_ns")
+    return waiting.with_columns(
+        launch_from=pl.min_horizontal(pl.max_horizontal("launch_start_ns", start), end),
+        launch_until=pl.min_horizontal(pl.max_horizontal("launch_end_ns", start), end),
+    )
 
 
 def _states_before_launch(gaps: pl.DataFrame, thread: int | None, host: HostWork) -> pl.DataFrame:

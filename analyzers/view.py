@@ -108,10 +108,10 @@ class View:
     def gaps(self) -> pl.DataFrame:
         """Idle gaps: `start_ns`, `end_ns`, `row` (the activity that ends the gap) and one column per idle cause."""
         gaps = busy.gaps(self.selected, self.window)
-        return idle.causes(gaps, self.selected, self._outside, self.host)
+        return idle.causes(gaps, self.selected, self.outside, self.host)
 
-    @property
-    def _outside(self) -> pl.DataFrame:
+    @cached_property
+    def outside(self) -> pl.DataFrame:
         """Time in which the device ran what is not selected: carry-in, or the work of other spans."""
         others = self.all_activities.join(self.selected.select("row"), on="row", how="anti")
         return intervals.merge(others)

@@ -124,6 +124,13 @@ def modules(view: View) -> Modules:
     return Modules(rows, kinds, inside_ns / view.busy_ns if view.busy_ns else 0.0)
 
 
+def innermost_patterns(view: View) -> pl.Series:
+    """Of each of the view's activities the pattern of the innermost module, as in `ModuleKindRow`; "" outside any."""
+    located, paths = _located(view)
+    patterns = {code: chain[-1].pattern if chain else "" for code, chain in _chains(paths).items()}
+    return located["path"].replace_strict(patterns, return_dtype=pl.String).alias("module")
+
+
 def _by_module(sums: pl.DataFrame, chains: Mapping[int, Chain], key: str) -> pl.DataFrame:
     """Sum over the paths that a module lies on; what is launched in it directly is its own.
 

@@ -85,7 +85,7 @@ class Phases(Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class _Launches:
+class Launches:
     """When the activities of a view were launched, and between which of them its gaps lie.
 
     Attributes:
@@ -97,7 +97,7 @@ class _Launches:
     gaps: pl.DataFrame
 
     @classmethod
-    def of(cls, view: View) -> _Launches:
+    def of(cls, view: View) -> Launches:
         """The launches of a view; an activity without a launch counts from its own start."""
         launched = pl.col("launch_start_ns").fill_null(pl.col("start_ns"))
         row = pl.int_range(pl.len())
@@ -114,13 +114,18 @@ class _Launches:
         length = pl.col("end_ns") - pl.col("start_ns")
         return cls(activities, view.gaps.select(idle_ns=length, before=before, after=after))
 
+    def spans(self, tree: SpanTree) -> tuple[pl.Series, pl.Series]:
+        """The row of the innermost span of each activity and of each gap, null outside all."""
+        spans = tree.containing(self.activities["launched_ns"])
+        around = tree.common(spans.gather(self.gaps["before"]), spans.gather(self.gaps["after"]))
+        return spans, around
+
     def measured(self, tree: SpanTree) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Time by innermost span, null outside all: (span, class, busy_ns) and (span, idle_ns).
 
         A gap belongs to the innermost span around the launches on both of its sides.
         """
-        spans = tree.containing(self.activities["launched_ns"])
-        around = tree.common(spans.gather(self.gaps["before"]), spans.gather(self.gaps["after"]))
+        spans, around = self.spans(tree)
         by_class = self.activities.select("class", "own_ns", span=spans).group_by("span", "class")
         idle = (
             self.gaps.select("idle_ns", span=around).group_by("span").agg(pl.col("idle_ns").sum())
@@ -147,11 +152,11 @@ class _Launches:
 )
 def phases(view: View) -> Phases:
     """Assign activities and gaps to the spans that launched them, and sum by phase and by step."""
-    launches = _Launches.of(view)
+    launches = Launches.of(view)
     return Phases(_phase_rows(view.trace, launches), _step_rows(view, launches))
 
 
-def _phase_rows(trace: Trace, launches: _Launches) -> list[PhaseRow]:
+def _phase_rows(trace: Trace, launches: Launches) -> list[PhaseRow]:
     tree = SpanTree.of(phase_spans(trace))
     by_class, idle = launches.measured(tree)
     shares = _class_shares(
@@ -206,7 +211,7 @@ def _class_shares(busy: pl.DataFrame) -> dict[str, dict[str, float]]:
     return shares
 
 
-def _step_rows(view: View, launches: _Launches) -> list[StepRow]:
+def _step_rows(view: View, launches: Launches) -> list[StepRow]:
     found = steps(view.trace)
     if found.is_empty():
         return []

@@ -65,3 +65,16 @@ def factor(times: float) -> str:
 def number(value: float) -> str:
     """Any number with three significant digits."""
     return three_digits(value) if abs(value) >= 0.01 or value == 0 else f"{value:.2e}"
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number in one of the units `ns`, `share`, `bytes` and `count`."""
+    known = {"ns": duration, "share": share, "bytes": bytes_}
+    if unit in known:
+        return known[unit](value)
+    return count(int(value)) if value == int(value) else f"{value:,.10g}"
+
+
+def difference(value: float, unit: str) -> str:
+    """The size of a difference between two numbers of a unit; of shares in percentage points."""
+    return f"{abs(value) * 100:.1f} points" if unit == "share" else quantity(abs(value), unit)

@@ -15,7 +15,7 @@ def schema(
         str,
         typer.Argument(
             metavar="DOCUMENT",
-            help="analysis, characterization, recommendation, verification or error.",
+            help="analysis, baseline, characterization, check, recommendation, verification or error.",
         ),
     ] = "analysis",
 ) -> None:
@@ -24,6 +24,9 @@ def schema(
 
     from mmprof.analyzers import contract  # noqa: PLC0415
     from mmprof.analyzers.choices import choose  # noqa: PLC0415
+    from mmprof.analyzers.diff.result import diff_schema  # noqa: PLC0415
+    from mmprof.analyzers.gate.baseline import baseline_schema  # noqa: PLC0415
+    from mmprof.analyzers.gate.check import check_schema  # noqa: PLC0415
     from mmprof.analyzers.whatif.recommendation import recommendation_schema  # noqa: PLC0415
     from mmprof.cli.output import print_result  # noqa: PLC0415
     from mmprof.tracer.characterize_results import characterization_schema  # noqa: PLC0415
@@ -31,7 +34,10 @@ def schema(
 
     documents = {
         "analysis": contract.analysis_schema,
+        "baseline": baseline_schema,
+        "check": check_schema,
         "characterization": characterization_schema,
+        "diff": diff_schema,
         "recommendation": recommendation_schema,
         "error": contract.error_schema,
         "verification": verification_schema,

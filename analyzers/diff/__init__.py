@@ -1,0 +1,1 @@
+"""What changed between two sides of traces, and whether it is more than noise."""

@@ -1,0 +1,186 @@
+"""What there is to say about a difference, as sentences and cells; text of a trace is not yet made safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mmprof.cli.renderers import units
+from mmprof.cli.renderers.difference.headline import EXPLAINED, explaining, per, relative, signed
+from mmprof.cli.renderers.safe import label
+
+if TYPE_CHECKING:
+    from mmprof.analyzers.diff.result import Difference, Row, SideFacts
+
+COLUMNS: Final = ("before", "after", "delta", "change", "detectable", "p")
+"""Headings after the name of the row: all numbers."""
+
+TITLES: Final = {
+    "class": "class",
+    "cause": "idle cause",
+    "phase": "phase",
+    "module": "module",
+    "op": "operator and shapes",
+    "kernel": "kernel",
+}
+_HALF_NAME: Final = 28
+_SIGN: Final = "~"
+_LEAST_ROWS: Final = 5
+"""Where one row makes most of the change, the next ones are still worth a look."""
+
+_SILENT: Final = frozenset({"idle", "busy", "unattributed", "other"})
+_SAID: Final = {"appeared": "new", "disappeared": "gone"}
+_HANDLED: Final = {
+    "refused": "NOT COMPARABLE",
+    "normalised": "normalised",
+    "noted": "note",
+}
+
+Cells = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LevelTable:
+    """The rows of one level that make most of the change.
+
+    Attributes:
+        title: Heading of the first column.
+        columns: Headings of the others.
+        rows: Cells.
+        remark: How much of the change they make, and how many rows are left out.
+    """
+
+    title: str
+    columns: Cells
+    rows: list[Cells]
+    remark: str
+
+
+def facts(found: Difference) -> Iterator[str]:
+    """What was compared, on what basis, and what differs besides."""
+    yield f"{_side(found.before)}  ->  {_side(found.after)}"
+    yield _basis(found)
+    if found.total.reason:
+        yield f"not judged: {found.total.reason}"
+    for reason in found.comparable.reasons:
+        yield f"{_HANDLED[reason.handling]}: {reason.message} ({reason.code})"
+
+
+def tables(found: Difference, *, by: str = "", top: int) -> Iterator[LevelTable]:
+    """The levels that say something, or the one that was asked for."""
+    for name, title in TITLES.items():
+        rows: list[Row] = getattr(found.levels, "class_" if name == "class" else name)
+        if by == name or (not by and _says_something(rows)):
+            yield _table(found, title, rows, top=top, every=bool(by))
+
+
+def legend(found: Difference) -> str:
+    """What the marks mean; empty where there are none."""
+    if found.total.interval_ns is None:
+        return ""
+    return (
+        f"{_SIGN} may be noise (Mann-Whitney; at most 5 % of what a table calls changed is not). ( ) cannot be judged: too "
+        "few samples for so many rows. detectable: a change that these samples would show four times out of five"
+    )
+
+
+def _side(side: SideFacts) -> str:
+    devices = ", ".join(filter(None, side.devices))
+    return f"{side.label}" + (f" ({devices})" if devices else "")
+
+
+def _basis(found: Difference) -> str:
+    window = f"; window {found.window}" if found.window else ""
+    of = {"step": "a mean step", "trace": "a mean trace", "window": "the whole window"}[found.unit]
+    devices = " of a mean device" if max(found.before.windows, found.after.windows) > 1 else ""
+    return f"times are of {of}{devices}; {_samples(found)}{window}"
+
+
+def _samples(found: Difference) -> str:
+    before, after = found.before.samples, found.after.samples
+    if before == after:
+        return f"{before} {found.samples}{'s' * (before != 1)} on each side"
+    return f"{before} {found.samples}{'s' * (before != 1)} before and {after} after"
+
+
+def _says_something(rows: list[Row]) -> bool:
+    """Whether a level changed, and has more than time that it says nothing of."""
+    return any(row.delta_ns for row in rows) and any(row.key not in _SILENT for row in rows)
+
+
+def _table(found: Difference, title: str, rows: list[Row], *, top: int, every: bool) -> LevelTable:
+    judged = any(row.significant is not None for row in rows)
+    count, changed = explaining(rows), sum(row.delta_ns != 0 for row in rows)
+    shown = rows[: top if every else min(max(count, _LEAST_ROWS), changed, top)]
+    columns = COLUMNS if judged else COLUMNS[:4]
+    cells = [_cells(row, sampled=found.total.interval_ns is not None) for row in shown]
+    cells = [line[: len(columns) + 1] for line in cells]
+    cells.append(_total(found, len(columns)))
+    return LevelTable(title, columns, cells, _remark(count, len(shown), len(rows)))
+
+
+def _cells(row: Row, *, sampled: bool) -> Cells:
+    return (
+        _name(row),
+        _time(row.before_ns),
+        _time(row.after_ns),
+        signed(row.delta_ns),
+        _change(row, sampled=sampled),
+        _time(row.detectable_ns),
+        "" if row.p is None else f"{row.p:.3f}",
+    )
+
+
+def _name(row: Row) -> str:
+    """The key; of a renamed kernel enough of both names to see both."""
+    if not row.matched_by:
+        return row.key
+    old, new = (_together(names) for names in (row.before_names, row.after_names))
+    return f"{old} -> {new}"
+
+
+def _together(names: list[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return label(names[0], _HALF_NAME, ellipsis="..") + more
+
+
+def _total(found: Difference, columns: int) -> Cells:
+    total = found.total
+    cells = (
+        f"total{per(found)}",
+        _time(total.before_ns),
+        _time(total.after_ns),
+        signed(total.delta_ns),
+        _SIGN
+        if total.verdict == "no change" and total.interval_ns
+        else relative(total.before_ns, total.after_ns),
+        _time(total.detectable_ns),
+        "" if total.p is None else f"{total.p:.3f}",
+    )
+    return cells[: columns + 1]
+
+
+def _change(row: Row, *, sampled: bool) -> str:
+    """The change in words or percent: `~` for noise, in brackets where samples are too few to judge the row."""
+    if row.significant is False or not row.delta_ns:
+        return _SIGN if row.significant is False else ""
+    said = _SAID.get(row.status) or relative(row.before_ns, row.after_ns)
+    return f"({said})" if sampled and row.significant is None and said else said
+
+
+def _time(ns: int | None) -> str:
+    return "" if ns is None else units.duration(ns) if ns else "-"
+
+
+def _remark(explaining_rows: int, shown: int, rows: int) -> str:
+    """How far the rows shown explain the change."""
+    if not explaining_rows:
+        return f"no change in any of {units.count(rows)} rows"
+    share = units.share(EXPLAINED).replace(".0 ", " ")
+    make = "makes" if explaining_rows == 1 else "make"
+    said = (
+        f"{units.count(explaining_rows)} of {units.count(rows)} rows {make} {share} of all changes"
+    )
+    missing = explaining_rows - shown
+    return said + (f"; {units.count(missing)} of them are left out" if missing > 0 else "")
