@@ -7,8 +7,19 @@ import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
+
+from mmprof.analyzers.statistics import mann_whitney_p
+
+__all__ = [
+    "CONFIDENCE",
+    "MIN_PAIRS",
+    "RESAMPLES",
+    "Speedup",
+    "bootstrap_interval",
+    "mann_whitney_p",
+    "speedup_of",
+]
 
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 1_000
@@ -16,7 +27,6 @@ MIN_PAIRS: Final = 6
 """The least pairs whose extremes hold the median with 95 %: 1 - 2 / 2**6 (David and Nagaraja, section 7.1)."""
 
 _NORMAL_95: Final = 1.96
-_EXACT_UP_TO: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,38 +88,3 @@ def bootstrap_interval(values: Sequence[float], *, seed: int) -> tuple[float, fl
     )
     outside = round(RESAMPLES * (1 - CONFIDENCE) / 2)
     return medians[outside], medians[-1 - outside]
-
-
-def mann_whitney_p(one: Sequence[float], other: Sequence[float]) -> float:
-    """The two-sided p-value that two samples are of one distribution (Mann and Whitney, 1947).
-
-    Exact up to 20 values a side without ties, by Mann and Whitney's recurrence; else the normal approximation with
-    corrections for ties and continuity (Conover, Practical Nonparametric Statistics, section 5.1).
-    """
-    n, m = len(one), len(other)
-    u = sum((a > b) + (a == b) / 2 for a in one for b in other)
-    values = [*one, *other]
-    if max(n, m) <= _EXACT_UP_TO and len(set(values)) == n + m:
-        below = sum(_arrangements(n, m, k) for k in range(int(min(u, n * m - u)) + 1))
-        return min(1.0, 2 * below / math.comb(n + m, n))
-    return _normal_p(u, n, m, ties=[values.count(value) for value in set(values)])
-
-
-@cache
-def _arrangements(n: int, m: int, u: int) -> int:
-    """Orders of n and m values whose U is `u`: the largest value is one of the n, and exceeds all m, or one of the m."""
-    if u < 0:
-        return 0
-    if n == 0 or m == 0:
-        return int(u == 0)
-    return _arrangements(n - 1, m, u - m) + _arrangements(n, m - 1, u)
-
-
-def _normal_p(u: float, n: int, m: int, *, ties: Sequence[int]) -> float:
-    total = n + m
-    tied = sum(t**3 - t for t in ties) / (total * (total - 1))
-    deviation = math.sqrt(n * m / 12 * (total + 1 - tied))
-    if deviation == 0:
-        return 1.0
-    z = max(0.0, abs(u - n * m / 2) - 0.5) / deviation
-    return math.erfc(z / math.sqrt(2))

@@ -72,10 +72,10 @@ def analyze(  # noqa: PLR0913  (the options of the command line)
     from mmprof.analyzers.contract import analysis_document  # noqa: PLC0415
     from mmprof.cli.output import Destination, say  # noqa: PLC0415
     from mmprof.cli.progress import progress  # noqa: PLC0415
-    from mmprof.cli.thresholds import crossings, parse_threshold  # noqa: PLC0415
+    from mmprof.cli.thresholds import absolute, crossings  # noqa: PLC0415
 
     # Everything that can be wrong with the options is found before the trace is read.
-    thresholds = [parse_threshold(text) for text in fail_on or ()]
+    thresholds = [absolute(text) for text in fail_on or ()]
     destination = Destination(output, force)
     destination.check()
     renderer, table = _renderer(format_name, output), _table(by)

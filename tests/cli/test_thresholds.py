@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from mmprof.analyzers.errors import MmprofError
-from mmprof.cli.thresholds import crossings, numbers, parse_threshold
+from mmprof.analyzers.gate.conditions import parse_threshold
+from mmprof.analyzers.gate.numbers import numbers
+from mmprof.cli.thresholds import crossings
 
 DEVICE: dict[str, Any] = {
     "input": 0,
