@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mmprof.analyzers.whatif.waits import without_state, without_waits
+from mmprof.analyzers.whatif.waits import without_held_copies, without_state, without_waits
 
 if TYPE_CHECKING:
     from mmprof.analyzers.whatif.prediction import Predicted
@@ -40,6 +40,26 @@ def _loader(replay: Replay) -> Predicted:
     return without_state(replay, "dataloader", "the data loader's next batch", left=LOADER_LEFT)
 
 
+def _buckets(replay: Replay) -> Predicted:
+    return without_state(replay, "compile", "compilation for new shapes")
+
+
+def _batch(replay: Replay) -> Predicted:  # noqa: ARG001  (the form that all have)
+    """A workload is one request and a window is its time: what a batch gains, requests a second, is neither."""
+    return None, (
+        "it raises the requests a second, not the speed of one, which is what is predicted here; trace with --batch 8 as well, "
+        "and compare the time for each request"
+    )
+
+
+def _streams(replay: Replay) -> Predicted:  # noqa: ARG001  (as above)
+    """That one operator started before another ended would show independence; that it did not shows nothing."""
+    return None, (
+        "a trace of one stream does not show which work is independent; worth a look where two encoders or models read "
+        "different inputs and neither fills the device"
+    )
+
+
 BY_HAND: Final = (
     Advice(
         id="sync_removal",
@@ -68,5 +88,43 @@ BY_HAND: Final = (
         hurts="nothing, while cores are free",
         predict=_loader,
     ),
+    Advice(
+        id="pinned_memory",
+        layer="application",
+        summary="Copies from and to pinned host memory, with non_blocking=True, that the host does not wait for",
+        risk="low",
+        cost="host memory that cannot be swapped out",
+        hurts="a result that is read before its copy is done is wrong: wait for an event first",
+        predict=without_held_copies,
+    ),
+    Advice(
+        id="sequence_bucketing",
+        layer="application",
+        summary="Inputs padded to a few lengths, and batches of about equal lengths: the same shapes come again",
+        risk="medium",
+        cost="padding up to the next length; a mask for it",
+        hurts="lengths that are all different: the padding costs more than the compilation",
+        predict=_buckets,
+        exactness="reassociation",
+    ),
+    Advice(
+        id="batching",
+        layer="application",
+        summary="Several requests in one batch, or continuous batching: the weights are read once for all",
+        risk="low",
+        cost="memory of a key-value cache for each request; requests wait for each other",
+        hurts="the time of one request; where compute is the bound nothing is gained",
+        predict=_batch,
+        exactness="reassociation",
+    ),
+    Advice(
+        id="stream_parallelism",
+        layer="application",
+        summary="Independent operators or encoders on streams of their own",
+        risk="high",
+        cost="events between the streams, and memory that no allocator may reuse too early",
+        hurts="where launches are the bound: two streams are fed by one host",
+        predict=_streams,
+    ),
 )
-"""The levers of findings that no tool can apply."""
+"""The levers that no tool can apply, those of findings among them."""

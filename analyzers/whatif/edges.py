@@ -54,7 +54,9 @@ def typical(activities: pl.DataFrame, events: pl.DataFrame) -> Typical:
         & (pl.col("after") < 0)
     )
     start, launched, before = (pl.col(c) for c in ("start_ns", "launch_start_ns", "before_ns"))
-    idle = (launched >= before).fill_null(value=True) & (start > launched)
+    # what the first of all had to wait for lies before the recording
+    known = launched.is_not_null() & (start > activities["start_ns"].min())
+    idle = known & (launched >= before).fill_null(value=True) & (start > launched)
     queued = (pl.col("launch_end_ns") < before) & (start >= before)
     calls = events.filter(~pl.col("is_wait")).slice(1)
     return Typical(
@@ -90,25 +92,37 @@ def with_awaited_activity(activities: pl.DataFrame, trace: Trace) -> pl.DataFram
     return activities.with_columns(after=found.fill_null(-1), awaited_ns=ended.gather(found))
 
 
-def with_edges(activities: pl.DataFrame, known: Typical) -> pl.DataFrame:
-    """Add `latency_ns` (null where the launch of a graph decides of its first node only), `lag_ns` and `after_ns`."""
+def with_edges(activities: pl.DataFrame, known: Typical, *, begin_ns: int) -> pl.DataFrame:
+    """Add `latency_ns` (null where the launch of a graph decides of its first node only), `lag_ns` and `after_ns`.
+
+    Also `usual_latency_ns`, which a launch takes where it does not decide.
+
+    Args:
+        activities: By event and start, with `after` and `awaited_ns`.
+        known: Medians of the trace.
+        begin_ns: Of the recording, from which the starts of unlinked activities count.
+    """
     start, launched, before, awaited = (
         pl.col(c) for c in ("start_ns", "launch_start_ns", "before_ns", "awaited_ns")
     )
     follows = ~pl.col("node").is_first_distinct() & pl.coalesce(before, awaited).is_not_null()
-    by_launch = pl.when(~follows).then(launched + known.latency_ns)
+    usual, lag = pl.col("usual_latency_ns"), pl.lit(known.lag_ns)
+    by_launch = pl.when(~follows).then(launched + usual)
     decided = pl.max_horizontal(by_launch, before + known.lag_ns, awaited + known.lag_ns)
     unlinked = launched.is_null() & before.is_null()
-    origin = activities["start_ns"].min()
-    limits = _with_before(activities).with_columns(decided=decided, by_launch=by_launch)
+    limits = (
+        _with_before(activities)
+        .with_columns(usual_latency_ns=_usual_latency_ns(known))
+        .with_columns(decided=decided, by_launch=by_launch)
+    )
     return limits.select(
         pl.exclude("before_ns", "awaited_ns", "launch_start_ns", "launch_end_ns", "decided", "by_launch"),
         latency_ns=pl.when(unlinked)
-        .then(start - origin)
+        .then(start - begin_ns)
         .when(pl.col("by_launch").is_not_null())
-        .then(_left(start - launched, pl.col("by_launch"), known.latency_ns)),
-        lag_ns=_left(start - before, before + known.lag_ns, known.lag_ns).fill_null(0),
-        after_ns=_left(start - awaited, awaited + known.lag_ns, known.lag_ns).fill_null(0),
+        .then(_left(start - launched, pl.col("by_launch"), usual)),
+        lag_ns=_left(start - before, before + known.lag_ns, lag).fill_null(0),
+        after_ns=_left(start - awaited, awaited + known.lag_ns, lag).fill_null(0),
     )  # fmt: skip
 
 
@@ -138,10 +152,22 @@ def with_waits(
     )
 
 
-def _left(recorded: pl.Expr, reached: pl.Expr, usual_ns: int) -> pl.Expr:
+def _left(recorded: pl.Expr, reached: pl.Expr, usual_ns: pl.Expr) -> pl.Expr:
     """What an edge takes: all that was recorded if it decided, else the usual at most."""
     decides = reached == pl.col("decided")
-    return pl.when(decides).then(recorded).otherwise(pl.min_horizontal(recorded, pl.lit(usual_ns)))
+    return pl.when(decides).then(recorded).otherwise(pl.min_horizontal(recorded, usual_ns))
+
+
+def _usual_latency_ns(known: Typical) -> pl.Expr:
+    """What a launch on an idle stream takes; a slow call, such as one that loads the kernel's code, is slow before it launches.
+
+    Unless the activity ran before the call returned: then the call was slow after it.
+    """
+    start, launched = pl.col("start_ns"), pl.col("launch_start_ns")
+    slow = (pl.col("launch_end_ns") - launched - known.call_ns).clip(0)
+    within = pl.min_horizontal(known.latency_ns + slow, start - launched).clip(known.latency_ns)
+    idle = (launched >= pl.col("before_ns")).fill_null(value=True)
+    return pl.when(idle).then(within).otherwise(known.latency_ns).fill_null(known.latency_ns)
 
 
 def _with_before(activities: pl.DataFrame) -> pl.DataFrame:

@@ -24,16 +24,19 @@ if TYPE_CHECKING:
     from mmprof.analyzers.whatif.replay import Replay
 
 # Host time of a call in compiled code, as a share of what the eager call took: compiled code still checks its guards, allocates
-# and calls from Python. Half is what fits best: on traces of this project's small models on a CPU it predicts 1.5x for Llama, 1.2x
-# for Chameleon and 1.7x for HSTU, where torch 2.13 was measured to gain 1.4x to 1.5x, 1.3x and 1.8x to 2.3x.
+# and calls from Python. No trace of eager code shows it, so all three are assumptions that every prediction names. Half was fitted
+# to three models on one CPU: it predicts 1.5x for Llama, 1.2x for Chameleon and 1.7x for HSTU, where torch 2.13 was measured to
+# gain 1.4x to 1.5x, 1.3x and 1.8x to 2.3x. Low and high lie three fifths of it to either side.
 HOST_LEFT_LOW: Final = 0.8
 HOST_LEFT: Final = 0.5
 HOST_LEFT_HIGH: Final = 0.2
-# A graph launch in units of a kernel launch, where the trace has none to measure. It grows with the number of nodes, except for a
-# straight line of kernels from CUDA 12.6 on
+# A graph launch in units of a kernel launch, where the trace has none to measure. In the public A100 trace with graphs, launches of
+# one to three nodes take 3 to 17 (half of the 55 take 6 at most). It need not grow with the number of nodes: not for a straight line of
+# kernels from CUDA 12.6 on
 # (https://developer.nvidia.com/blog/constant-time-launch-for-straight-line-graphs-and-other-performance-enhancements/).
 GRAPH_CALLS: Final = 4
-# Where the captured step is not all of the forward, or inputs are copied and guards checked in Python around it.
+# Where the captured step is not all of the forward, inputs are copied and guards checked in Python around it, or a launch does grow:
+# in the public MI300X traces, graphs of 421 and 1,566 nodes take 0.23 and 0.06 kernel launches a node.
 GRAPH_HOST_LEFT_LOW: Final = 0.25
 _FUSED: Final = r"^triton_|_fused_|multi_tensor_apply"
 _GRAPH_LAUNCH: Final = r"GraphLaunch"
@@ -89,11 +92,11 @@ def graphed(replay: Replay) -> Predicted:
     chains = fusable_chains(replay, steps.groups["node"])
     if steps.groups.is_empty():
         return None, "no run of launches without a wait or a copy to or from the host between them"
-    call_ns = _graph_call_ns(replay)
+    call = _graph_call(replay)
     nodes = steps.groups["node"]
     case = Case(
         low=[HostScaled(GRAPH_HOST_LEFT_LOW, nodes=nodes)],
-        expected=[*chains.fused(), Collapsed(steps.groups, call_ns)],
+        expected=[*chains.fused(), Collapsed(steps.groups, call.ns)],
         high=[
             *chains.fused(all_of_it=True),
             Collapsed(steps.groups, replay.recorded.typical.call_ns),
@@ -103,7 +106,7 @@ def graphed(replay: Replay) -> Predicted:
         replay,
         case,
         rows=replay.rows_of(nodes),
-        assumptions=_graph_assumptions(steps, call_ns),
+        assumptions=_graph_assumptions(steps, call),
         time_ns=replay.host_ns(nodes),
     )
 
@@ -142,15 +145,36 @@ def _least_ns() -> pl.Expr:
     return pl.when(pl.col("roofline_ns") > 0).then("roofline_ns").otherwise("dur_ns")
 
 
-def _graph_call_ns(replay: Replay) -> int:
-    """What a graph launch takes: the trace's own where it has any."""
+@dataclass(frozen=True, slots=True)
+class GraphCall:
+    """What launching a graph takes.
+
+    Attributes:
+        ns: The time of the call.
+        measured: Whether the trace has such calls; else it is `GRAPH_CALLS` kernel launches.
+    """
+
+    ns: int
+    measured: bool
+
+    def __str__(self) -> str:
+        """The time and where it comes from, for people."""
+        source = (
+            "as in this trace" if self.measured else f"assumed: {GRAPH_CALLS} launch calls; high: 1"
+        )
+        return f"{format_ns(self.ns)} ({source})"
+
+
+def _graph_call(replay: Replay) -> GraphCall:
     events = replay.recorded.events.filter(~pl.col("is_wait") & pl.col("row").is_not_null())
     names = replay.view.trace.host["name"].gather(events["row"]).cast(pl.String)
     own = events.filter(names.str.contains(_GRAPH_LAUNCH))["call_ns"].median()
-    return GRAPH_CALLS * replay.recorded.typical.call_ns if own is None else round(float(str(own)))
+    if own is None:
+        return GraphCall(GRAPH_CALLS * replay.recorded.typical.call_ns, measured=False)
+    return GraphCall(round(float(str(own))), measured=True)
 
 
-def _graph_assumptions(steps: Steps, call_ns: int) -> list[str]:
+def _graph_assumptions(steps: Steps, call: GraphCall) -> list[str]:
     launches = format_count(steps.groups.height, "launch", "launches")
     count = steps.groups["group"].n_unique()
     repeats = (
@@ -159,7 +183,7 @@ def _graph_assumptions(steps: Steps, call_ns: int) -> list[str]:
         else "no step repeats in this window: it pays only if the whole window does"
     )
     return [
-        f"{launches} become {format_count(count, 'graph launch', 'graph launches')} of {format_ns(call_ns)}",
+        f"{launches} become {format_count(count, 'graph launch', 'graph launches')} of {call}",
         repeats,
         f"low: {format_share(GRAPH_HOST_LEFT_LOW)} of the host's time for these launches stays",
     ]
@@ -170,6 +194,6 @@ def _assumptions(chains: Chains, what: str) -> list[str]:
         f"{format_count(len(chains.rows), 'elementwise or normalization activity', 'elementwise or normalization activities')} "
         f"fuse into {format_count(chains.longest.height)}, each as long as its longest part (high: as its memory traffic needs)",
         f"{what} compile as one graph, without a break or a recompilation in the window",
-        f"of the host's time for each call in it {format_share(HOST_LEFT)} is left (low: {format_share(HOST_LEFT_LOW)} and "
-        f"nothing fuses, high: {format_share(HOST_LEFT_HIGH)})",
+        f"of the host's time for each call in it {format_share(HOST_LEFT)} is left, as fitted to three small models on a CPU (low: "
+        f"{format_share(HOST_LEFT_LOW)} and nothing fuses, high: {format_share(HOST_LEFT_HIGH)})",
     ]

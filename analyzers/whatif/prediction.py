@@ -11,11 +11,11 @@ from mmprof.analyzers.findings import Evidence
 from mmprof.analyzers.findings.evidence import main_place
 from mmprof.analyzers.findings.registry import EVIDENCE_LIMIT
 from mmprof.analyzers.findings.thresholds import SIGNIFICANT_SHARE
-from mmprof.analyzers.units import format_share, three_digits
+from mmprof.analyzers.units import format_count, format_share, three_digits
 from mmprof.analyzers.whatif.replay import ERROR_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mmprof.analyzers.whatif.changes import Change
     from mmprof.analyzers.whatif.replay import Replay
@@ -84,14 +84,11 @@ def predicted(
         time_ns: The time of the base that the lever acts on; None for the recorded time of the activities.
     """
     if not replay.reliable:
-        return None, (
-            f"the replay misses the measured window by {format_share(replay.error)}; more than "
-            f"{format_share(ERROR_LIMIT)} predicts nothing"
-        )
+        return None, _why_unreliable(replay)
     low, expected, high = speedups(replay, case)
     if high - 1 < SIGNIFICANT_SHARE:
         return None, f"it would make the window {three_digits(high)} times faster at most"
-    said = (*assumptions, *([_UNKNOWN_COST] if replay.event_cost_ns is None else []))
+    said = (*assumptions, *_unknown(replay))
     return Prediction(
         low=low,
         expected=expected,
@@ -101,6 +98,24 @@ def predicted(
         error=replay.error,
         case=case,
     ), ""
+
+
+def _why_unreliable(replay: Replay) -> str:
+    limit = f"more than {format_share(ERROR_LIMIT)} predicts nothing"
+    if replay.error > ERROR_LIMIT:
+        return f"the replay misses the measured window by {format_share(replay.error)}; {limit}"
+    return f"no recorded cause explains {format_share(replay.unexplained)} of the window; {limit}"
+
+
+def _unknown(replay: Replay) -> Iterator[str]:
+    """What this trace cannot say of any lever."""
+    if replay.event_cost_ns is None:
+        yield _UNKNOWN_COST
+    if len(replay.collectives):
+        yield (
+            f"{format_count(len(replay.collectives), 'collective')} wait for other ranks, which the trace of one does not show: all "
+            "ranks gain alike; low: no other rank gains, and none of these ends earlier"
+        )
 
 
 def speedups(replay: Replay, case: Case) -> tuple[float, float, float]:

@@ -157,6 +157,8 @@ class ReplayFacts(Struct, frozen=True):
         window_ns: The measured window.
         replayed_ns: The window as the replay has it without changes, each edge taking what is typical.
         error: Their difference as a share of the measured window; above 0.1 nothing is predicted.
+        unexplained: Share of the measured window that the critical path spends on edges beyond what is typical, where other edges
+            do not make up for it; above 0.1 nothing is predicted, either.
         base_ns: The window that speedups are relative to: the measured one, less what the profiler cost where that is known.
         event_cost_ns: What the profiler took for each event of the host; null where it is not known.
         unprofiled_ns: The window as long as un-profiled runs say; null without any. `base_ns` is longer where an event would have
@@ -167,6 +169,7 @@ class ReplayFacts(Struct, frozen=True):
     window_ns: int
     replayed_ns: int
     error: float
+    unexplained: float
     base_ns: int
     event_cost_ns: float | None
     unprofiled_ns: int | None
@@ -324,6 +327,7 @@ def _facts(replay: Replay) -> ReplayFacts:
         window_ns=replay.window_ns,
         replayed_ns=replay.replayed_ns,
         error=replay.error,
+        unexplained=replay.unexplained,
         base_ns=replay.base_ns,
         event_cost_ns=replay.event_cost_ns,
         unprofiled_ns=replay.unprofiled_ns,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from mmprof.analyzers.whatif.changes import HostScaled, Unrecorded, changed
-from mmprof.analyzers.whatif.schedule import window_ns
+from mmprof.analyzers.whatif.critical import unexplained_ns
+from mmprof.analyzers.whatif.schedule import window_ns, with_held
 from mmprof.analyzers.whatif.timeline import HOST_STATES, Timeline, timeline
 
 if TYPE_CHECKING:
@@ -61,10 +62,18 @@ class Replay:
         """How far that is from the measured window, as a share of it; 0 for an empty window."""
         return abs(self.replayed_ns - self.window_ns) / self.window_ns if self.window_ns else 0.0
 
+    @cached_property
+    def unexplained(self) -> float:
+        """Share of the measured window that the critical path spends on edges beyond what they usually take.
+
+        The error says how far all that is off together; this also counts what other edges make up for.
+        """
+        return unexplained_ns(self.recorded) / self.window_ns if self.window_ns else 0.0
+
     @property
     def reliable(self) -> bool:
         """Whether the replay may predict."""
-        return self.window_ns > 0 and self.error <= ERROR_LIMIT
+        return self.window_ns > 0 and max(self.error, self.unexplained) <= ERROR_LIMIT
 
     @cached_property
     def unprofiled_ns(self) -> int | None:
@@ -100,9 +109,20 @@ class Replay:
         return window_ns(self.base)
 
     @cached_property
+    def collectives(self) -> pl.Series:
+        """The window's activities that end only when other ranks have come: what those do, the trace of one does not show."""
+        acts = self.view.activities
+        if self.view.is_host:
+            return acts["row"].clear()
+        alone = pl.col("group_size") == 1
+        return acts.filter((pl.col("class") == "communication") & ~alone)["row"]
+
+    @cached_property
     def cautious(self) -> Timeline:
-        """The base if half of the host's time were the profiler's."""
-        return HostScaled(1 - PROFILER_SHARE).apply(self.base, self.base)
+        """The base if half of the host's time were the profiler's, where that is not known, and no other rank got faster."""
+        unknown = self.event_cost_ns is None
+        base = HostScaled(1 - PROFILER_SHARE).apply(self.base, self.base) if unknown else self.base
+        return base if self.collectives.is_empty() else with_held(base, self.collectives)
 
     @cached_property
     def cautious_ns(self) -> int:
@@ -118,9 +138,9 @@ class Replay:
         return self.base_ns / max(self.with_changes(changes), 1)
 
     def cautious_speedup(self, changes: Iterable[Change]) -> float:
-        """The same, or that with less time of the host where nobody knows how much of it was the profiler's, if that is less."""
+        """The same, or that of the cautious base if that is less."""
         changes = tuple(changes)
-        if self.event_cost_ns is not None:
+        if self.cautious is self.base:
             return self.speedup(changes)
         less_ns = window_ns(changed(self.cautious, changes))
         return min(self.speedup(changes), self.cautious_ns / max(less_ns, 1))
@@ -159,7 +179,9 @@ class Replay:
 def _typical(recorded: Timeline) -> Timeline:
     known, linked = recorded.typical, pl.col("node") > 0
     not_first = pl.col("stream").is_duplicated() & ~pl.col("stream").is_first_distinct()
-    latency = pl.when(linked & pl.col("latency_ns").is_not_null()).then(known.latency_ns)
+    # what the first activity waited for lies before the recording
+    later = pl.col("start_ns") > pl.col("start_ns").min()
+    latency = pl.when(linked & later & pl.col("latency_ns").is_not_null()).then("usual_latency_ns")
     activities = recorded.activities.with_columns(
         latency_ns=latency.otherwise("latency_ns"),
         lag_ns=pl.when(not_first).then(known.lag_ns).otherwise(0),

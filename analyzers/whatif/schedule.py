@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -40,6 +41,14 @@ def _union_ns(spans: list[tuple[int, int]]) -> int:
     return total
 
 
+def with_held(timeline: Timeline, rows: pl.Series) -> Timeline:
+    """The timeline with activities that end no earlier than they do in it, whatever else changes."""
+    mine = pl.col("row").is_in(rows.implode())
+    ends = pl.Series(schedule(timeline)[1], dtype=pl.Int64)
+    held = timeline.activities.with_columns(held_ns=pl.when(mine).then(ends))
+    return replace(timeline, activities=held)
+
+
 def schedule(timeline: Timeline) -> tuple[list[int], list[int]]:
     """Start and end of each activity, in nanoseconds since the begin of the recording.
 
@@ -54,11 +63,11 @@ def schedule(timeline: Timeline) -> tuple[list[int], list[int]]:
     for gap, lead, call, waits_for, return_ns, launched in _calls(timeline):
         started = ended + gap if lead < 0 else started + lead
         for _ in range(launched):
-            stream, latency, lag, after, after_ns, dur, gone = next(columns)
+            stream, latency, lag, after, after_ns, dur, gone, held = next(columns)
             begin = max(started + latency, reached[stream] + lag)
             if after >= 0:
                 begin = max(begin, ends[after] + after_ns)
-            end = begin + dur
+            end = max(begin + dur, held)
             if gone:
                 end = min(end, max(reached[stream], started))
             elif end > reached[stream]:
@@ -72,9 +81,15 @@ def schedule(timeline: Timeline) -> tuple[list[int], list[int]]:
 
 
 def _edges(activities: pl.DataFrame) -> Iterator[tuple[int, ...]]:
-    latency = pl.col("latency_ns").fill_null(_NEVER)
     return activities.select(
-        "stream", latency, "lag_ns", "after", "after_ns", "dur_ns", "gone"
+        "stream",
+        pl.col("latency_ns").fill_null(_NEVER),
+        "lag_ns",
+        "after",
+        "after_ns",
+        "dur_ns",
+        "gone",
+        pl.col("held_ns").fill_null(_NEVER),
     ).iter_rows()
 
 

@@ -16,7 +16,7 @@ import polars as pl
 from mmprof.analyzers import intervals
 from mmprof.analyzers.hostwork import STATES
 from mmprof.analyzers.load import categories as c
-from mmprof.analyzers.whatif import edges
+from mmprof.analyzers.whatif import edges, stalls
 
 if TYPE_CHECKING:
     from mmprof.analyzers.hostwork import HostWork
@@ -37,8 +37,8 @@ class Timeline:
             activity's `at`, -1 for none), `return_ns`, `is_wait`, `kept` (the host time before it is outside the window), `recorded_before` and
             `recorded_in` (host events that the profiler recorded between the calls and in them).
         activities: By event and start: `at`, `row`, `node`, `stream` (a code), `start_ns`, `end_ns`, `dur_ns`, `latency_ns`
-            (null where the launch did not decide), `lag_ns`, `after` (an earlier activity it waits for, -1 for none),
-            `after_ns`, `gone`, `span` (-1 outside the window), `recorded_in`.
+            (null where the launch did not decide), `usual_latency_ns` (where it did not), `lag_ns`, `after` (an earlier activity it waits for, -1 for none),
+            `after_ns`, `gone`, `held_ns` (the earliest end, null for any), `span` (-1 outside the window), `recorded_in`.
         typical: Medians of the edges.
     """
 
@@ -52,7 +52,8 @@ def timeline(view: View) -> Timeline:
     activities, events = _activities_and_events(view)
     waiting = edges.with_awaited_activity(activities, view.trace)
     typical = edges.AT_ONCE if view.is_host else edges.typical(waiting, events)
-    bound = edges.with_edges(waiting, typical)
+    every = waiting if view.is_host else stalls.with_inferred_waits(waiting, typical)
+    bound = edges.with_edges(every, typical, begin_ns=int(events["start_ns"][0]))
     calls = edges.with_waits(events, bound, typical, is_host=view.is_host)
     first = bound.filter(pl.col("span") >= 0).group_by("span").agg(pl.col("node").min())
     whole = _with_states(calls, view.host).with_columns(
@@ -81,6 +82,7 @@ def _activities_and_events(view: View) -> tuple[pl.DataFrame, pl.DataFrame]:
         stream=pl.col("stream").rank("dense").cast(pl.Int64) - 1,
         dur_ns=pl.col("end_ns") - pl.col("start_ns"),
         gone=pl.lit(value=False),
+        held_ns=pl.lit(None, pl.Int64),
         stream_id="stream",
         is_copy=pl.col("kind") == c.MEMCPY,
     )

@@ -33,6 +33,23 @@ def without_waits(replay: Replay) -> Predicted:
     return predicted(replay, case, rows=_next_rows(replay, nodes), assumptions=said)
 
 
+def without_held_copies(replay: Replay) -> Predicted:
+    """Predict copies over the bus that the host does not wait for: pinned memory, copied without blocking."""
+    copies = replay.recorded.activities.filter(pl.col("is_copy"))["node"]
+    waits = _waits(replay)
+    held = waits.filter(~pl.col("is_wait") & pl.col("node").is_in(copies.implode()))
+    if replay.view.is_host or held.is_empty():
+        return None, "no copy in the window holds the host"
+    nodes = held["node"]
+    change = [Unwaited(nodes)]
+    said = [
+        f"{format_count(len(nodes), 'copy', 'copies')} no longer hold the host, and take as long as before",
+        "nothing that the host does next depends on what they bring; low: all of it does",
+    ]
+    rows = _next_rows(replay, nodes)
+    return predicted(replay, Case([], change, change), rows=rows, assumptions=said)
+
+
 def without_state(replay: Replay, state: str, words: str, *, left: float = 0.0) -> Predicted:
     """Predict a host that is never in a state.
 

@@ -174,7 +174,7 @@ def test_a_replay_that_misses_the_window_predicts_nothing(invoke: Invoke, tmp_pa
             t.launch(GEMM, at=at, call_ns=1_000, kernel=(start, start + 10_000))
     shown = invoke("recommend", t.write(tmp_path / "t.json"), "--all").out
     assert "50.0 % off" in shown
-    assert "Nothing is predicted: the replay does not reproduce the measured window." in shown
+    assert "Nothing is predicted: the replay does not explain the measured window." in shown
     assert "misses the measured window by 50.0 %" in shown
 
 

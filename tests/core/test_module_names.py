@@ -246,3 +246,23 @@ def test_the_tracers_names_come_first(
     inner: tuple[str, ...], outer: str, expected: tuple[str, ...]
 ) -> None:
     assert with_outer(inner, outer) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "unwrapped"),
+    [
+        ("_orig_mod.layers.0.mlp (MLP)", "layers.*.mlp"),
+        ("layers.0._orig_mod (Block)", "layers.*"),
+        ("layers.0._checkpoint_wrapped_module.mlp (MLP)", "layers.*.mlp"),
+        ("_orig_mod (Llama)", "Llama"),
+        ("OptimizedModule (OptimizedModule)", "OptimizedModule"),
+        ("my_orig_mod.mlp (MLP)", "my_orig_mod.mlp"),
+        ("OptimizedModule_0", "OptimizedModule"),
+    ],
+)
+def test_a_wrapper_is_no_part_of_a_module(name: str, unwrapped: str) -> None:
+    assert module_chain([name])[-1].unwrapped == unwrapped
+
+
+def test_torchs_names_lose_the_wrapper_as_well() -> None:
+    assert module_chain(["Llama_0", "OptimizedModule_0"])[-1].unwrapped == "Llama_*"

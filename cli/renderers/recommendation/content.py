@@ -75,7 +75,7 @@ def together(stack: Stack) -> str:
 def nothing(found: Recommendations) -> str:
     """Why nothing is recommended."""
     if not found.replay.reliable:
-        return "Nothing is predicted: the replay does not reproduce the measured window."
+        return "Nothing is predicted: the replay does not explain the measured window."
     return "No lever is worth trying: none would change this window by 1 % or more."
 
 
@@ -88,7 +88,8 @@ def _replayed(found: Recommendations) -> str:
     replay = found.replay
     return (
         f"Measured window {units.duration(replay.window_ns)}; the replay without changes takes "
-        f"{units.duration(replay.replayed_ns)}, {units.share(replay.error)} off"
+        f"{units.duration(replay.replayed_ns)}, {units.share(replay.error)} off; no recorded cause explains "
+        f"{units.share(replay.unexplained)}"
     )
 
 
