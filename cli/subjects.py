@@ -58,3 +58,28 @@ def _of_family(word: str, wish: Wish, device: str, verb: str) -> Subject:
     )
     request_for(known[name], wish, device)  # finds what is wrong with it
     return Subject(family=known[name], wish=wish, device=device)
+
+
+def with_model(
+    words: Sequence[str], settings: Sequence[str], model: str, *, size: str
+) -> tuple[list[str], list[str]]:
+    """The words and the settings of a command line with `--model`, which is short for a family with real weights.
+
+    Args:
+        words: A family, or none for the only one that has such weights.
+        settings: Texts `NAME=VALUE`.
+        model: Name of the weights; empty for what the others say.
+        size: What `--size` says.
+
+    Raises:
+        MmprofError: A size, which such weights have already.
+    """
+    if not model:
+        return list(words), list(settings)
+    if size:
+        raise MmprofError(
+            "MM-E052",
+            "--size has no effect with --model: real weights have their size",
+            hint="leave it out",
+        )
+    return list(words) or ["llama"], [*settings, f"model={model}"]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mmprof.analyzers.devices import DeviceSpec
     from mmprof.analyzers.errors import MmprofError
     from mmprof.analyzers.load import load
+    from mmprof.tracer.applying import applied, apply, workload
     from mmprof.tracer.phases import phase
     from mmprof.tracer.session import trace
 
@@ -32,18 +33,24 @@ __all__ = [
     "__version__",
     "analysis_document",
     "analyze",
+    "applied",
+    "apply",
     "load",
     "phase",
     "trace",
+    "workload",
 ]
 
 _HOME: Final = {
     "MmprofError": "mmprof.analyzers.errors",
     "Report": "mmprof.analyzers.analyze",
     "analysis_document": "mmprof.analyzers.contract",
+    "applied": "mmprof.tracer.applying",
+    "apply": "mmprof.tracer.applying",
     "load": "mmprof.analyzers.load",
     "phase": "mmprof.tracer.phases",
     "trace": "mmprof.tracer.session",
+    "workload": "mmprof.tracer.applying",
 }
 
 

@@ -21,6 +21,9 @@ Risk: TypeAlias = Literal["low", "medium", "high"]
 
 LAYERS: Final = ("application", "system", "compression", "algorithm", "hardware")
 
+EVERY: Final = "*"
+"""In `Lever.after`: all other levers."""
+
 
 class NotApplicableError(Exception):
     """What a lever raises, while it is applied or at the first run under it, where it finds nothing to act on."""
@@ -44,6 +47,10 @@ class Lever:
             the reason in the second place.
         settings: Parameters of the lever with their defaults.
         budget: The largest relative L2 error that a lossy lever may make; 0 for the others.
+        after: Ids of the levers that come before it where both are applied; `EVERY` for all others. A compiler comes after
+            what changes the modules that it compiles.
+        conflicts: Ids of the levers that cannot be, or need not be, applied together with it: both compile, both store the
+            weights, or it has the other one's effect. It is enough that one of two names the other.
     """
 
     id: str
@@ -58,3 +65,5 @@ class Lever:
     predict: Callable[[Replay], tuple[Prediction | None, str]] | None = None
     settings: Mapping[str, Argument] = field(default_factory=dict)
     budget: float = 0.0
+    after: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()

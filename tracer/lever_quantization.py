@@ -48,19 +48,29 @@ def output_heads(workload: Workload) -> list[nn.Module]:
     return [head for head in map(output_head, owners) if head is not None]
 
 
+def _torchao() -> Any:
+    return importlib.import_module("torchao.quantization")
+
+
+def a_scale_a_row() -> object:
+    """Torchao's name for scales of single rows and output channels."""
+    return _torchao().PerRow()
+
+
 @contextmanager
-def quantized(workload: Workload, config: str) -> Iterator[Workload]:
+def quantized(workload: Workload, config: str, **options: Any) -> Iterator[Workload]:
     """Quantize the linear layers.
 
     Args:
         workload: What to quantize.
         config: Name of a configuration of torchao.
+        options: Its options.
     """
-    torchao: Any = importlib.import_module("torchao.quantization")
+    torchao = _torchao()
     layers = quantizable(workload)
     chosen = set(map(id, layers))
     # Its changes to the compiler's global settings would outlive the lever.
-    settings = getattr(torchao, config)(set_inductor_config=False)
+    settings = getattr(torchao, config)(set_inductor_config=False, **options)
     with ExitStack() as undone:
         for layer in layers:
             undone.callback(_restore, layer, dict(vars(layer)), dict(vars(layer)["_parameters"]))

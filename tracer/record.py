@@ -170,6 +170,7 @@ def _run_profiled(workload: Workload, plan: Plan, known: _Known) -> TraceFile:
     recorder.stop()
     known.profiled_s = recorder.elapsed_s
     known.notes += _notes_on_end(plan.limits.steps, steps, known)
+    known.notes += [f"{name}: {value!r}" for name, value in workload.facts().items()]
     plan.progress("writing the trace")
     return recorder.export(plan.path, force=plan.force)
 

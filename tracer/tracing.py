@@ -84,7 +84,7 @@ def error_of(failure: BaseException, found: str = "", hint: str = "") -> MmprofE
         found: What there is nevertheless.
         hint: What to try, other than for lack of memory.
     """
-    what = str(failure).strip().partition("\n")[0]
+    what = _first_sentence(str(failure).strip())
     told = f"{type(failure).__name__}: {what}" if what else type(failure).__name__
     if is_out_of_memory(failure):
         return MmprofError("MM-E061", f"out of memory: {told}", found=found, hint=_SMALLER)
@@ -92,6 +92,13 @@ def error_of(failure: BaseException, found: str = "", hint: str = "") -> MmprofE
         return MmprofError("MM-E062", "interrupted", found=found, hint=hint)
     hint = hint or "run it again with --debug for the traceback"
     return MmprofError("MM-E060", f"the workload failed: {told}", found=found, hint=hint)
+
+
+def _first_sentence(text: str) -> str:
+    """The first line, and the next one where it only announces that: compilers say `raised:` first."""
+    first, _, rest = text.partition("\n")
+    following = rest.strip().partition("\n")[0]
+    return f"{first} {following}" if first.endswith(":") and following else first
 
 
 def is_out_of_memory(error: BaseException) -> bool:

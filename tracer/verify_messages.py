@@ -82,6 +82,26 @@ class Profile(Struct, frozen=True, tag=True):
     path: str
 
 
+class Examine(Struct, frozen=True, tag=True):
+    """Say which levers do not apply, and what code the workload and they are of.
+
+    Attributes:
+        levers: Names of levers; none of them is applied.
+    """
+
+    levers: list[str]
+
+
+class Record(Struct, frozen=True, tag=True):
+    """Record a request as `mmprof trace` does, with modules, un-profiled times and what the machine reaches.
+
+    Attributes:
+        path: Where its trace goes; an older one is replaced.
+    """
+
+    path: str
+
+
 class Prepared(Struct, frozen=True, tag=True):
     """The workload is ready.
 
@@ -152,6 +172,22 @@ class Profiled(Struct, frozen=True, tag=True):
     """A trace was written."""
 
 
+class Examined(Struct, frozen=True, tag=True):
+    """What levers and workload are.
+
+    Attributes:
+        inapplicable: Why levers do not apply, by their names.
+        code: Digest of the user's own code that was loaded.
+    """
+
+    inapplicable: dict[str, str]
+    code: str
+
+
+class Recorded(Struct, frozen=True, tag=True):
+    """A trace and its sidecar were written."""
+
+
 class Inapplicable(Struct, frozen=True, tag=True):
     """A lever does not apply.
 
@@ -180,5 +216,18 @@ class Raised(Struct, frozen=True, tag=True):
     hint: str = ""
 
 
-Request: TypeAlias = Prepare | Measure | KeepReference | Compare | FindPeak | Profile
-Reply: TypeAlias = Prepared | Timed | Kept | Compared | Peak | Profiled | Inapplicable | Raised
+Request: TypeAlias = (
+    Prepare | Measure | KeepReference | Compare | FindPeak | Profile | Examine | Record
+)
+Reply: TypeAlias = (
+    Prepared
+    | Timed
+    | Kept
+    | Compared
+    | Peak
+    | Profiled
+    | Examined
+    | Recorded
+    | Inapplicable
+    | Raised
+)

@@ -2,7 +2,7 @@
 
 identical: equal bits. reassociation: the largest relative L2 error is rounding, 1e-5 for float32; a token differs only
 where the baseline's two best logits are closer than the error of that step, which is what teacher forcing shows. lossy: that
-error is within the lever's budget.
+error is within the lever's budget, and so is the rise of perplexity, where the workload has a real text to measure it on.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+import msgspec
 import torch
 from torch import Tensor
 
-from mmprof.tracer.verify_results import OutputCheck
+from mmprof.tracer.verify_results import OutputCheck, QualityCheck
 from mmprof.tracer.verify_taps import SCORES, Tap, tapped
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ TOLERANCE: Final = {torch.float64: 1e-12, torch.float32: 1e-5}
 """Relative L2 error that another order of additions may make, by the dtype of the baseline: `docs/verification.md`."""
 COARSE_TOLERANCE: Final = 2e-2
 """The same for bfloat16 and float16."""
+
+ROUGH: Final = 0.2
+"""Relative L2 error that a lossy lever may make where quality is measured as well: less than stale keys make (0.27 and 0.39)."""
 
 _MASKED: Final = -1e30
 """Below this, a logit is a mask (Chameleon forbids image tokens so), whose square would hide every other error."""
@@ -44,21 +48,24 @@ class Reference:
         outputs: Its outputs by name, on the host.
         streams: Its logits by where they pass, in the order of the calls.
         deterministic: Whether a second run gave equal bits.
+        quality: What the workload's quality measures; None where it has none.
     """
 
     outputs: Outputs
     streams: Streams
     deterministic: bool
+    quality: float | None = None
 
     def save(self, path: Path) -> None:
         """Write it to a file."""
-        torch.save([self.outputs, dict(self.streams), self.deterministic], path)
+        kept = [self.outputs, dict(self.streams), self.deterministic, self.quality]
+        torch.save(kept, path)
 
     @classmethod
     def load(cls, path: Path) -> Reference:
         """Read it from a file."""
-        outputs, streams, deterministic = torch.load(path, map_location="cpu")
-        return cls(outputs, streams, deterministic)
+        outputs, streams, deterministic, quality = torch.load(path, map_location="cpu")
+        return cls(outputs, streams, deterministic, quality)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,8 @@ def reference_of(workload: Workload) -> Reference:
     first, tap = outputs_of(workload.run()), Tap()
     with tapped(workload, tap):
         second = outputs_of(workload.run())
-    return Reference(second, dict(tap.streams), _same_bits(first, second))
+    quality = workload.quality.measure() if workload.quality else None
+    return Reference(second, dict(tap.streams), _same_bits(first, second), quality)
 
 
 def check_outputs(
@@ -105,6 +113,16 @@ def check_outputs(
         exactness: The weakest promise of the levers.
         budget: The largest relative error that lossy levers may make.
     """
+    measured = exactness == "lossy" and workload.quality is not None
+    found = _compared(workload, reference, exactness, max(budget, ROUGH) if measured else budget)
+    if exactness == "lossy":
+        found = with_quality(found, workload, reference)
+    return msgspec.structs.replace(found, facts=dict(workload.facts()))
+
+
+def _compared(
+    workload: Workload, reference: Reference, exactness: Exactness, budget: float
+) -> OutputCheck:
     if exactness == "distribution":
         return OutputCheck(ok=False, detail="equality in distribution cannot be checked")
     free = outputs_of(workload.run())
@@ -112,6 +130,21 @@ def check_outputs(
     if exactness == "identical" and (equal or reference.deterministic):
         return _identical(reference.outputs, free, equal=equal)
     return _within(_forced(workload, reference, free), exactness, budget, equal=equal)
+
+
+def with_quality(found: OutputCheck, workload: Workload, reference: Reference) -> OutputCheck:
+    """The comparison with what the levers cost in quality; unchanged where that is not measured."""
+    quality = workload.quality
+    if quality is None or reference.quality is None:
+        return found
+    told = QualityCheck(quality.name, reference.quality, quality.measure(), quality.budget)
+    # A fall so far is an error, too: a model sees what it should guess. Not so where it is not a number.
+    kept = abs(told.rise) <= told.budget
+    words = f"{told.name} {told.before:.4g}, then {told.after:.4g} ({told.rise:+.2%})"
+    detail = words if kept else f"{words}, beyond the budget of {told.budget:.2%}"
+    return msgspec.structs.replace(
+        found, ok=found.ok and kept, detail=f"{found.detail}; {detail}", quality=told
+    )
 
 
 def outputs_of(value: object, name: str = "output") -> Outputs:

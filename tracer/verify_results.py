@@ -42,6 +42,27 @@ class Baseline(Struct, frozen=True, kw_only=True):
     idle_share: float | None
 
 
+class QualityCheck(Struct, frozen=True):
+    """A measure of quality, the lower the better.
+
+    Attributes:
+        name: What it is: "perplexity".
+        before: Of the baseline.
+        after: Under the lever.
+        budget: By which share it may rise, or fall.
+    """
+
+    name: str
+    before: float
+    after: float
+    budget: float
+
+    @property
+    def rise(self) -> float:
+        """By which share it rose; negative where it fell."""
+        return self.after / self.before - 1
+
+
 class OutputCheck(Struct, frozen=True, kw_only=True):
     """How the outputs compare with the baseline's.
 
@@ -52,6 +73,8 @@ class OutputCheck(Struct, frozen=True, kw_only=True):
         agreement: Share of the logits whose largest is the baseline's.
         snr_db: Signal-to-noise ratio of that error.
         outputs_equal: Whether the outputs of free runs were equal in every bit.
+        quality: What a lossy lever costs in quality, where the workload's models are real enough to tell.
+        facts: What the lever tells of the compared request: its settings, how many drafts were right.
     """
 
     ok: bool
@@ -60,6 +83,8 @@ class OutputCheck(Struct, frozen=True, kw_only=True):
     agreement: float | None = None
     snr_db: float | None = None
     outputs_equal: bool | None = None
+    quality: QualityCheck | None = None
+    facts: dict[str, Argument] = {}
 
 
 class Predicted(Struct, frozen=True):
@@ -77,10 +102,11 @@ class Predicted(Struct, frozen=True):
 
 
 class LeverResult(Struct, frozen=True, kw_only=True):
-    """A lever, alone.
+    """A lever, alone, or on top of others.
 
     Attributes:
         lever: Its id.
+        on: Ids of the levers that were applied already; speedups are over these. Empty for the baseline.
         verdict: What came of it.
         reason: Why it failed or does not apply; empty otherwise.
         speedup: Median ratio of the pairs of runs, the baseline's time over the lever's; None where none was measured.
@@ -98,6 +124,7 @@ class LeverResult(Struct, frozen=True, kw_only=True):
     """
 
     lever: str
+    on: list[str] = []
     verdict: Verdict
     exactness: Exactness
     reason: str = ""
@@ -119,23 +146,71 @@ class Rung(Struct, frozen=True, kw_only=True):
 
     Attributes:
         levers: Their ids, in the order in which they are applied.
+        added: The lever that makes the difference to the rung below; empty where that is not told.
         verdict: As for one lever.
         reason: As for one lever.
         speedup: As for one lever.
         interval: As for one lever.
+        predicted: As for one lever, for all of them together.
         idle_share: As for one lever.
+        peak_bytes: As for one lever.
         exactness: The weakest of their promises.
         output_check: As for one lever.
     """
 
     levers: list[str]
+    added: str = ""
     verdict: Verdict
     reason: str = ""
     speedup: float | None = None
     interval: tuple[float, float] | None = None
+    predicted: Predicted | None = None
     idle_share: float | None = None
+    peak_bytes: int | None = None
     exactness: Exactness
     output_check: OutputCheck | None = None
+
+
+class Untried(Struct, frozen=True):
+    """A lever that a search did not measure.
+
+    Attributes:
+        lever: Its id.
+        reason: Why not.
+    """
+
+    lever: str
+    reason: str
+
+
+class SearchFacts(Struct, frozen=True, kw_only=True):
+    """How `mmprof optimize` came to its ladder.
+
+    Attributes:
+        conclusion: What it found, in a sentence.
+        confirmed: Whether the last rung was measured a second time, in fresh processes; None where there is no rung.
+        complete: Whether it looked at every lever before its budget ended.
+        budget_s: Seconds that it was given.
+        spent_s: Seconds that it took.
+        measured: Comparisons that it rests on, the confirmation included.
+        reused: Those of them that an earlier search had made.
+        exhaustive: Comparisons that measuring every possible stack would have taken.
+        best_exact: Ids of the largest rung whose outputs are equal up to rounding; empty where there is none.
+        untried: Levers that were not measured.
+        run: Name of what is kept of it: `mmprof runs`.
+    """
+
+    conclusion: str
+    confirmed: bool | None
+    complete: bool
+    budget_s: float
+    spent_s: float
+    measured: int
+    reused: int
+    exhaustive: int
+    best_exact: list[str]
+    untried: list[Untried]
+    run: str
 
 
 class Verification(Struct, frozen=True, kw_only=True):
@@ -149,8 +224,9 @@ class Verification(Struct, frozen=True, kw_only=True):
         threads: Threads of one operator.
         versions: Of everything that decides what runs.
         baseline: The workload without levers.
-        levers: Each lever alone.
-        ladder: The levers cumulated, in their order; empty for one lever.
+        levers: Each lever alone; in a search, on top of those that had been kept.
+        ladder: The levers cumulated, in their order; empty for one lever. In a search, those that were kept.
+        search: How a search came to it; None where the levers were given.
     """
 
     schema: str = SCHEMA
@@ -163,6 +239,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     baseline: Baseline
     levers: list[LeverResult]
     ladder: list[Rung]
+    search: SearchFacts | None = None
 
 
 def verification_schema() -> dict[str, Any]:

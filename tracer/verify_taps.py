@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import torch
@@ -29,6 +30,7 @@ Streams: TypeAlias = "Mapping[str, Sequence[Tensor]]"
 
 SCORES: Final = "scores"
 _PROCESSORS: Final = "_get_logits_processor"
+_heads_heard: Final = ContextVar("_heads_heard", default=True)
 
 
 class Tap:
@@ -71,6 +73,16 @@ def tapped(workload: Workload, tap: Tap) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def heads_unheard() -> Iterator[None]:
+    """For a loop whose heads make more logits than it has steps: only those in front of the choice of a token count."""
+    before = _heads_heard.set(False)
+    try:
+        yield
+    finally:
+        _heads_heard.reset(before)
+
+
 def _heads(workload: Workload) -> dict[str, nn.Module]:
     """Output heads by the path of the model that has them."""
     found: dict[str, nn.Module] = {}
@@ -85,7 +97,9 @@ def _heads(workload: Workload) -> dict[str, nn.Module]:
 def _behind(tap: Tap, name: str) -> Callable[[nn.Module, Any, Tensor], Tensor | None]:
     def hook(_module: nn.Module, _args: Any, logits: Tensor) -> Tensor | None:
         # What is traced by a compiler must have no effect outside of the graph.
-        return None if torch.compiler.is_compiling() else tap(name, logits)
+        if torch.compiler.is_compiling() or not _heads_heard.get():
+            return None
+        return tap(name, logits)
 
     return hook
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Final, TypeVar
 
@@ -24,21 +26,36 @@ _REPLIES: Final = msgspec.json.Decoder(Reply)
 R = TypeVar("R")
 
 
+def never() -> float:
+    """No deadline."""
+    return math.inf
+
+
 class TrialEndedError(Exception):
     """A trial is over: it raised, hung or died, or a lever does not apply.
 
     Attributes:
         reason: Why, in words.
         inapplicable: Whether a lever does not apply.
+        timed_out: Whether there was no answer in time.
+        late: Whether the time that ended was not the trial's own but all that there was.
         error: What to tell the user where the request itself was wrong; None otherwise.
     """
 
     def __init__(
-        self, reason: str, *, inapplicable: bool = False, error: MmprofError | None = None
+        self,
+        reason: str,
+        *,
+        inapplicable: bool = False,
+        timed_out: bool = False,
+        late: bool = False,
+        error: MmprofError | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.inapplicable = inapplicable
+        self.timed_out = timed_out
+        self.late = late
         self.error = error
 
 
@@ -47,10 +64,12 @@ class TrialProcess:
 
     Args:
         limit_s: Seconds that an answer may take.
+        deadline: The instant of the monotonic clock by which any answer must be there.
     """
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, deadline: Callable[[], float] = never) -> None:
         self._limit_s = limit_s
+        self._deadline = deadline
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the context)
         self._process = subprocess.Popen(  # noqa: S603  (this interpreter, on a module of ours)
             [sys.executable, "-m", _MODULE],
@@ -60,6 +79,11 @@ class TrialProcess:
             bufsize=0,
         )
         self._unread = b""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
 
     def ask(self, request: Request, answer: type[R]) -> R:
         """Send a request, and wait for its answer.
@@ -106,20 +130,22 @@ class TrialProcess:
 
     def _line(self) -> bytes:
         """The next line that the process writes."""
-        deadline = time.monotonic() + self._limit_s
+        own = time.monotonic() + self._limit_s
         while b"\n" not in self._unread:
-            self._unread += self._read(deadline - time.monotonic())
+            self._unread += self._read(min(own, self._deadline()), late=self._deadline() < own)
         line, _, self._unread = self._unread.partition(b"\n")
         return line
 
-    def _read(self, wait_s: float) -> bytes:
-        output = self._process.stdout
+    def _read(self, until: float, *, late: bool) -> bytes:
+        output, wait_s = self._process.stdout, until - time.monotonic()
         assert output is not None
         with selectors.DefaultSelector() as selector:
             selector.register(output, selectors.EVENT_READ)
-            if wait_s <= 0 or not selector.select(wait_s):
+            if wait_s <= 0 or not selector.select(None if math.isinf(wait_s) else wait_s):
                 self._process.kill()
-                raise TrialEndedError(f"no answer within {self._limit_s:g} s")
+                self._process.wait()  # so that it is not taken to be alive
+                reason = f"no answer within {self._limit_s:g} s"
+                raise TrialEndedError(reason, timed_out=True, late=late)
         data = os.read(output.fileno(), _CHUNK)
         if not data:
             raise TrialEndedError(self._ending())

@@ -12,25 +12,30 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 import torch
 
 from mmprof.analyzers.errors import MmprofError
+from mmprof.tracer.ceilings import ceilings
 from mmprof.tracer.devices import CPU, synchronize
 from mmprof.tracer.families import families
 from mmprof.tracer.lever import NotApplicableError
 from mmprof.tracer.lever_registry import lever_named
 from mmprof.tracer.machine import device_facts, versions
 from mmprof.tracer.memory_limit import memory_limited
-from mmprof.tracer.order import Subject
+from mmprof.tracer.optimization.fingerprint import digest_of_own_code
+from mmprof.tracer.order import Limits, Subject
+from mmprof.tracer.record import Plan, record
 from mmprof.tracer.recorder import Recorder, options_for
 from mmprof.tracer.timing import timed
 from mmprof.tracer.tracing import build_subject, error_of
 from mmprof.tracer.verify_messages import (
     Compare,
     Compared,
+    Examine,
+    Examined,
     FindPeak,
     Inapplicable,
     KeepReference,
@@ -42,6 +47,8 @@ from mmprof.tracer.verify_messages import (
     Profile,
     Profiled,
     Raised,
+    Record,
+    Recorded,
     Reply,
     Request,
     Timed,
@@ -82,20 +89,22 @@ class Trial:
             return Raised(told.message.removeprefix("the workload failed: "))
 
     def _answer(self, request: Request) -> Reply:
-        if isinstance(request, Prepare):
-            return self._prepare(request)
-        if isinstance(request, Measure):
-            return Timed(self._timed(request.calls))
-        if isinstance(request, KeepReference):
-            reference = reference_of(self._workload)
-            reference.save(Path(request.path))
-            return Kept(reference.deterministic)
-        if isinstance(request, Compare):
-            return Compared(self._compare(request))
-        if isinstance(request, FindPeak):
-            return Peak(peak_bytes(self._workload.run, self._device))
-        self._record(request)
-        return Profiled()
+        answers: dict[type, Callable[[Any], Reply]] = {
+            Prepare: self._prepare,
+            Measure: lambda asked: Timed(self._timed(asked.calls)),
+            KeepReference: self._keep_reference,
+            Compare: lambda asked: Compared(self._compare(asked)),
+            FindPeak: lambda _: Peak(peak_bytes(self._workload.run, self._device)),
+            Profile: self._profile,
+            Examine: self._examine,
+            Record: self._record,
+        }
+        return answers[type(request)](request)
+
+    def _keep_reference(self, asked: KeepReference) -> Reply:
+        reference = reference_of(self._workload)
+        reference.save(Path(asked.path))
+        return Kept(reference.deterministic)
 
     def _prepare(self, asked: Prepare) -> Reply:
         if asked.threads:
@@ -150,7 +159,20 @@ class Trial:
         reference = Reference.load(Path(asked.path))
         return check_outputs(self._workload, reference, asked.exactness, budget=asked.budget)
 
-    def _record(self, asked: Profile) -> None:
+    def _examine(self, asked: Examine) -> Reply:
+        levers = {name: lever_named(name) for name in asked.levers}
+        reasons = {n: lever.applies(self._workload, self._device) for n, lever in levers.items()}
+        return Examined({n: why for n, why in reasons.items() if why}, digest_of_own_code())
+
+    def _record(self, asked: Record) -> Reply:
+        options = options_for(self._device, stacks=False, memory=False, modules=True)
+        plan = Plan(Path(asked.path), self._device, options, Limits(warmups=0), force=True)
+        recording = record(self._workload, plan, ceilings=ceilings(self._device))
+        if recording.error is not None:
+            raise recording.error
+        return Recorded()
+
+    def _profile(self, asked: Profile) -> Reply:
         options = options_for(self._device, stacks=False, memory=False, modules=False)
         recorder = Recorder(self._device, options)
         recorder.start()
@@ -159,6 +181,7 @@ class Trial:
         finally:
             recorder.stop()
         recorder.export(Path(asked.path), force=True)
+        return Profiled()
 
 
 def peak_bytes(run: Callable[[], object], device: str) -> int | None:

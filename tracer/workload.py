@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
+    from msgspec import Struct
     from torch import nn
 
 Argument: TypeAlias = "str | int | float | bool"
@@ -95,6 +96,21 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Quality:
+    """How good the models of a workload are.
+
+    Attributes:
+        name: What is measured: "perplexity".
+        measure: Measures it, the lower the better.
+        budget: By which share a lossy lever may raise it.
+    """
+
+    name: str
+    measure: Callable[[], float]
+    budget: float
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """A model, its inputs and one whole request, ready to run any number of times.
 
@@ -106,6 +122,9 @@ class Workload:
         arguments: What was run, defaults resolved: shapes, lengths, layers, seed; for the sidecar.
         kv_cache_bytes: Bytes of the key-value caches at the end of a request, from the architecture; None without one.
         steps: Decode steps of one request; None where there is no loop.
+        draft: A smaller model with the same tokens, for `assisted_decoding`.
+        quality: How good the models are, where that can be measured.
+        facts: What is worth telling about the last request: what it wrote, how many drafts were right.
     """
 
     name: str
@@ -114,6 +133,10 @@ class Workload:
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     kv_cache_bytes: int | None = None
     steps: int | None = None
+    notes: tuple[Struct, ...] = ()
+    draft: nn.Module | None = None
+    quality: Quality | None = None
+    facts: Callable[[], Mapping[str, Argument]] = dict
 
 
 @dataclass(frozen=True, slots=True)

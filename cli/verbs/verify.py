@@ -15,6 +15,7 @@ from mmprof.cli.verbs.trace import (
     Dtype,
     Folder,
     InputLength,
+    Model,
     OutputLength,
     Seed,
     Settings,
@@ -76,6 +77,7 @@ def verify(  # noqa: PLR0913  (the options of the command line)
     *,
     lever: LeverNames = None,
     hf: Folder = "",
+    model: Model = "",
     task: Task = "",
     size: Size = "",
     dtype: Dtype = "",
@@ -100,14 +102,16 @@ def verify(  # noqa: PLR0913  (the options of the command line)
     from mmprof.cli.formats import format_of, render_options  # noqa: PLC0415
     from mmprof.cli.output import Destination  # noqa: PLC0415
     from mmprof.cli.renderers.verification import RENDERERS  # noqa: PLC0415
-    from mmprof.cli.subjects import subject_of  # noqa: PLC0415
+    from mmprof.cli.subjects import subject_of, with_model  # noqa: PLC0415
     from mmprof.tracer.lever_registry import levers_by_word  # noqa: PLC0415
     from mmprof.tracer.order import Wish  # noqa: PLC0415
-    from mmprof.tracer.verify import Effort, Trials  # noqa: PLC0415
+    from mmprof.tracer.verify import Trials  # noqa: PLC0415
+    from mmprof.tracer.verify_sides import Effort  # noqa: PLC0415
 
     destination = Destination(output, force)
     destination.check()
     chosen = format_of(format_name, output, RENDERERS)
+    words, given = with_model(target or [], settings or (), model, size=size)
     wish = Wish(
         task=task,
         size=size,
@@ -117,12 +121,12 @@ def verify(  # noqa: PLR0913  (the options of the command line)
         input_length=input_length,
         output_length=output_length,
         attention=attention,
-        settings=settings or (),
+        settings=given,
     )
     trials = Trials(
-        subject_of(target or [], hf, wish, device=device, verb="verify"),
+        subject_of(words, hf, wish, device=device, verb="verify"),
         levers_by_word(lever or ["none"]),
-        Effort(_share(precision), max_time, time_limit, threads, seed),
+        Effort(share_of_text(precision, "--precision"), max_time, time_limit, threads, seed),
     )
     found = _verified(trials, quiet=quiet)
     destination.write(RENDERERS[chosen](found, render_options(destination)))
@@ -143,7 +147,7 @@ def _verified(trials: Trials, *, quiet: bool) -> Verification:
         return try_out(replace(trials, progress=progress))
 
 
-def _share(text: str) -> float:
+def share_of_text(text: str, option: str) -> float:
     """`2%` or `0.02` as a share.
 
     Raises:
@@ -155,5 +159,5 @@ def _share(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < 1:
-        raise MmprofError("MM-E052", "--precision takes a share", found=text, hint="2% or 0.02")
+        raise MmprofError("MM-E052", f"{option} takes a share", found=text, hint="2% or 0.02")
     return value

@@ -88,3 +88,25 @@ ELSEWHERE = lever("elsewhere", raises, why="needs another device")
 ONE_BIT = lever("one_bit", off_by_one_bit)
 SLOW = lever("slow", repeated)
 FAST = lever("fast", halved)
+
+
+def exhaust() -> object:
+    return torch.empty(1 << 50, dtype=torch.uint8)
+
+
+def miscompiled(x: object) -> object:
+    raise RuntimeError("the compiler cannot lower this")
+
+
+@contextmanager
+def uncompiled(workload: Workload) -> Iterator[Workload]:
+    """A compiler that fails at the first run."""
+
+    def run() -> object:
+        return torch.compile(workload.run, backend=lambda graph, inputs: miscompiled(graph))()
+
+    yield replace(workload, run=run)
+
+
+EXHAUSTS = lever("exhausts", running(exhaust))
+UNCOMPILED = lever("uncompiled", uncompiled)

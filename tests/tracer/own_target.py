@@ -22,3 +22,18 @@ class Rounds(nn.Module):
 
 def make() -> tuple[nn.Module, torch.Tensor]:
     return Rounds(), torch.ones(64, 96)
+
+
+class Noise(nn.Module):
+    """Another output at each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) + torch.rand(4)
+
+
+def make_random() -> tuple[nn.Module, torch.Tensor]:
+    return Noise(), torch.ones(2, 4)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from mmprof.tracer.lever import Lever
+from mmprof.tracer.lever import EVERY, Lever
 
 if TYPE_CHECKING:
     from mmprof.analyzers.whatif import Predicted, Replay
@@ -49,4 +49,6 @@ LEVER: Final = Lever(
     applies=applies,
     apply=apply,
     predict=predict,
+    after=(EVERY,),
+    conflicts=("torch_compile", "static_kv_cache"),  # its decode steps have a static cache
 )

@@ -77,11 +77,13 @@ class Memo:
         forward: What computes.
         reuses: Gets an element for each call that was not computed.
         kept: Calls and outputs of the request so far.
+        active: Whether a request runs; outside of one nothing is remembered.
     """
 
     forward: Callable[..., object]
     reuses: list[object]
     kept: list[tuple[Call, object]] = field(default_factory=list)
+    active: bool = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> object:
         """The output, a shallow copy of it where it is kept: generation puts expanded tensors into its own."""
@@ -91,7 +93,9 @@ class Memo:
                 self.reuses.append(call)
                 return copy.copy(output)
         output = self.forward(*args, **kwargs)
-        if isinstance(output, Mapping):  # by name, so that extras are not in the way
+        if self.active and isinstance(
+            output, Mapping
+        ):  # by name, so that extras are not in the way
             self.kept.append((call, copy.copy(output)))
         return output
 
@@ -110,10 +114,13 @@ def _place(tensor: Tensor) -> tuple[object, ...]:
 
 def _forgetting(run: Callable[[], object], memos: list[Memo]) -> Callable[[], object]:
     def forgetful() -> object:
+        for memo in memos:
+            memo.active = True
         try:
             return run()
         finally:
             for memo in memos:
+                memo.active = False
                 memo.kept.clear()
 
     return forgetful

@@ -49,4 +49,6 @@ LEVER: Final = Lever(
     predict=predict,
     # twice what a random Llama of 32 M parameters showed, 8.0e-2; judge quality on a trained model
     budget=0.16,
+    after=("dtype",),  # the products keep the dtype that the weights had
+    conflicts=("quantization_weight_only",),
 )

@@ -49,4 +49,6 @@ LEVER: Final = Lever(
     predict=predict,
     # twice what a random Llama of 32 M parameters showed, 5.0e-2; judge quality on a trained model
     budget=0.1,
+    after=("dtype",),  # the products keep the dtype that the weights had
+    conflicts=("quantization_dynamic",),
 )

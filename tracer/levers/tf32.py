@@ -61,4 +61,5 @@ LEVER: Final = Lever(
     predict=predict,
     # about ten times the rounding of one factor, 2**-11: errors of layers add up
     budget=0.005,
+    conflicts=("dtype",),
 )

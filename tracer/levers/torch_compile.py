@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from mmprof.tracer.lever import Lever
+from mmprof.tracer.lever import EVERY, Lever
 
 if TYPE_CHECKING:
     from mmprof.analyzers.whatif import Predicted, Replay
@@ -47,4 +47,6 @@ LEVER: Final = Lever(
     applies=applies,
     apply=apply,
     predict=predict,
+    after=(EVERY,),
+    conflicts=("cuda_graphs", "static_kv_cache"),  # its decode steps have a static cache
 )

@@ -10,7 +10,7 @@ from mmprof.cli.renderers.safe import markdown_text
 from mmprof.cli.renderers.verification.tables import NOTHING, VerdictTable, facts, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from mmprof.cli.renderers import RenderOptions
     from mmprof.tracer.verify_results import Verification
@@ -23,8 +23,13 @@ def json(found: Verification, _: RenderOptions) -> str:
 
 def markdown(found: Verification, _: RenderOptions) -> str:
     """The facts, then the tables."""
-    said = "\n".join(f"- {markdown_text(line)}" for line in facts(found))
-    blocks = [block for table in tables(found) for block in _blocks(table)]
+    return markdown_of(facts(found), tables(found))
+
+
+def markdown_of(lines: Iterable[str], drawn: Iterable[VerdictTable]) -> str:
+    """Sentences, then tables."""
+    said = "\n".join(f"- {markdown_text(line)}" for line in lines)
+    blocks = [block for table in drawn for block in _blocks(table)]
     return "\n\n".join([said, *blocks]) + "\n"
 
 
@@ -33,7 +38,8 @@ def _blocks(table: VerdictTable) -> Iterator[str]:
     rows = [[_cell(text) for text in row] for row in (table.columns, *table.rows)]
     lines = [rows[0], ["---"] * len(table.columns), *rows[1:]]
     yield "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    yield "\n".join(f"- {markdown_text(line)}" for line in table.remarks)
+    if table.remarks:
+        yield "\n".join(f"- {markdown_text(line)}" for line in table.remarks)
 
 
 def _cell(text: str) -> str:

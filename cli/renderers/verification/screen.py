@@ -11,7 +11,7 @@ from mmprof.cli.renderers.screen.layout import Column, grid, heading, prose
 from mmprof.cli.renderers.verification.tables import VerdictTable, facts, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rich.console import RenderableType
 
@@ -31,9 +31,14 @@ _STYLES: Final = {
 
 def screen(found: Verification, options: RenderOptions) -> str:
     """The facts, then the tables."""
+    return screen_of(facts(found), tables(found), options)
+
+
+def screen_of(lines: Iterable[str], drawn: Iterable[VerdictTable], options: RenderOptions) -> str:
+    """Sentences, then tables."""
     canvas = Canvas.of(options)
-    blocks: list[RenderableType] = [prose(line, canvas) for line in facts(found)]
-    for table in tables(found):
+    blocks: list[RenderableType] = [prose(line, canvas) for line in lines]
+    for table in drawn:
         blocks += _block(table, canvas)
     return canvas.draw(blocks)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from mmprof.cli.renderers.units import bytes_, count, duration, factor, share
 
 if TYPE_CHECKING:
+    from mmprof.analyzers.sidecar import Argument
     from mmprof.tracer.verify_results import LeverResult, OutputCheck, Predicted, Rung, Verification
 
 NOTHING: Final = "-"
@@ -44,7 +45,7 @@ def facts(found: Verification) -> Iterator[str]:
     low, high = (duration(1e9 * s) for s in base.interval_s)
     yield (
         f"baseline {duration(1e9 * base.median_s)} ({low} to {high}) of "
-        f"{_CLOCKS[found.clock]}, {_plural(found.threads, 'thread')}, peak {_bytes(base.peak_bytes)}"
+        f"{_CLOCKS[found.clock]}, {plural(found.threads, 'thread')}, peak {bytes_text(base.peak_bytes)}"
     )
     yield f"equal processes may differ by {share(base.noise - 1)}: the intervals allow for that"
     if base.idle_share is not None:
@@ -89,14 +90,14 @@ def _row(result: LeverResult) -> Row:
     return (
         result.lever,
         result.verdict,
-        _speedup(result.speedup),
-        _interval(result.interval),
-        _predicted(result.predicted),
+        speedup_text(result.speedup),
+        interval_text(result.interval),
+        predicted_text(result.predicted),
         count(result.pairs) if result.pairs else NOTHING,
         NOTHING if setup is None else duration(1e9 * setup),
-        NOTHING if calls is None else _plural(calls, "call"),
-        _bytes(result.peak_bytes),
-        _idle(result.idle_share),
+        NOTHING if calls is None else plural(calls, "call"),
+        bytes_text(result.peak_bytes),
+        idle_text(result.idle_share),
     )
 
 
@@ -104,9 +105,9 @@ def _rung(rung: Rung) -> Row:
     return (
         _together(rung),
         rung.verdict,
-        _speedup(rung.speedup),
-        _interval(rung.interval),
-        _idle(rung.idle_share),
+        speedup_text(rung.speedup),
+        interval_text(rung.interval),
+        idle_text(rung.idle_share),
     )
 
 
@@ -116,18 +117,29 @@ def _together(rung: Rung) -> str:
 
 
 def _remark(name: str, reason: str, check: OutputCheck | None) -> str:
-    return f"{name}: {reason or (check.detail if check else '')}"
+    if reason or check is None:
+        return f"{name}: {reason}"
+    told = [f"{key.replace('_', ' ')} {_fact(value)}" for key, value in check.facts.items()]
+    return f"{name}: {'; '.join([check.detail, *([', '.join(told)] if told else [])])}"
 
 
-def _speedup(value: float | None) -> str:
+def _fact(value: Argument) -> str:
+    """A text in quotes and on one line."""
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def speedup_text(value: float | None) -> str:
+    """A speedup, where there is one."""
     return NOTHING if value is None else _factor(value)
 
 
-def _interval(ends: tuple[float, float] | None) -> str:
+def interval_text(ends: tuple[float, float] | None) -> str:
+    """Its interval."""
     return NOTHING if ends is None else f"{_factor(ends[0])} to {_factor(ends[1])}"
 
 
-def _predicted(said: Predicted | None) -> str:
+def predicted_text(said: Predicted | None) -> str:
+    """What was predicted, from low to high."""
     return NOTHING if said is None else f"{factor(said.low)} to {factor(said.high)}"
 
 
@@ -136,13 +148,16 @@ def _factor(times: float) -> str:
     return f"{times:.3f}x" if times < _EXACT_BELOW else factor(times)
 
 
-def _idle(part: float | None) -> str:
+def idle_text(part: float | None) -> str:
+    """An idle share, where it is known."""
     return NOTHING if part is None else share(part)
 
 
-def _plural(number: int, word: str) -> str:
+def plural(number: int, word: str) -> str:
+    """A number of things."""
     return f"{count(number)} {word}{'' if number == 1 else 's'}"
 
 
-def _bytes(number: int | None) -> str:
+def bytes_text(number: int | None) -> str:
+    """Memory, where it is known."""
     return NOTHING if number is None else bytes_(number)

@@ -1,0 +1,146 @@
+"""The search over made-up measurements: what it tries, in which order, and what it keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmprof.tracer.lever import EVERY
+from mmprof.tracer.optimization.search import Found, Search
+from mmprof.tracer.optimization.stacks import all_stacks, count_stacks
+from tests.optimization.fakes import FakeBench, FakeOracle, fake
+
+LEVERS = {
+    "sdpa": fake("sdpa"),
+    "compile": fake("compile", after=(EVERY,), conflicts=("static",)),
+    "static": fake("static"),
+    "bf16": fake("bf16", exactness="lossy", budget=0.1),
+    "int8": fake("int8", exactness="lossy", budget=0.1, after=("bf16",)),
+}
+FACTORS = {"sdpa": 1.2, "compile": 1.5, "static": 1.1, "bf16": 2.0, "int8": 0.5}
+
+
+def searched(bench: FakeBench, predicted: dict[str, float] | None = None, **oracle: Any) -> Found:
+    foreseen = FakeOracle(FACTORS if predicted is None else predicted, **oracle)
+    return Search({n: LEVERS[n] for n in LEVERS if n in bench.factors}, bench, foreseen).run()
+
+
+def test_exact_levers_come_first_the_most_promising_before_the_others() -> None:
+    bench = FakeBench(FACTORS)
+    found = searched(bench)
+    assert bench.asked == [
+        (("compile",), ()),
+        (("sdpa", "compile"), ("compile",)),
+        (("sdpa", "bf16", "compile"), ("sdpa", "compile")),
+    ]
+    assert [step.lever for step in found.kept] == ["compile", "sdpa", "bf16"]
+    assert found.stack == ("sdpa", "bf16", "compile")
+    assert found.confirmation is not None
+    assert bench.confirmed == [found.stack]
+    assert found.untried == {
+        "static": "compile, which it excludes, is kept and predicted to gain as much",
+        "int8": "predicted to gain nothing on top of sdpa + bf16 + compile",
+    }
+
+
+def test_what_is_measured_decides_not_what_is_predicted() -> None:
+    bench = FakeBench({"sdpa": 1.0, "compile": 0.7, "bf16": 2.0})
+    found = searched(bench, {"sdpa": 3.0, "compile": 2.0, "bf16": 1.1})
+    assert {step.lever: step.verdict for step in found.steps} == {
+        "sdpa": "no gain",
+        "compile": "slower",
+        "bf16": "verified",
+    }
+    assert found.stack == ("bf16",)
+
+
+@pytest.mark.parametrize(
+    ("why", "verdict"), [("differs", "outputs differ"), ("out of memory", "failed")]
+)
+def test_what_fails_is_a_verdict_and_the_search_goes_on(why: str, verdict: str) -> None:
+    bench = FakeBench(FACTORS, broken={"compile": why})
+    found = searched(bench)
+    assert found.steps[0].verdict == verdict
+    assert "compile" not in found.stack
+    assert found.stack[-1] == "bf16"
+
+
+def test_a_kept_lever_gives_way_to_a_better_one_that_it_excludes() -> None:
+    bench = FakeBench({"static": 1.1, "compile": 1.5})
+    found = searched(bench, {"static": 1.6, "compile": 1.3})
+    # predicted to be the better one, static is first; compile is predicted to lose against it
+    assert found.stack == ("static",)
+    bench = FakeBench({"static": 1.1, "compile": 1.5})
+    found = searched(bench, {"static": 1.2}, silent={"compile"}, reasons={"compile": "unknown"})
+    assert bench.asked == [(("static",), ()), (("compile",), ("static",))]
+    assert found.stack == ("compile",)
+    assert [step.stack for step in found.kept] == [("static",), ("compile",)]
+
+
+def test_what_changes_nothing_in_the_trace_is_tried_only_before_nothing_helps() -> None:
+    reasons = {"sdpa": "no attention"}
+    helped = searched(FakeBench({"sdpa": 1.2, "compile": 1.5}), {"compile": 1.5}, reasons=reasons)
+    assert helped.stack == ("compile",)
+    assert helped.untried == {"sdpa": "no attention"}
+    bench = FakeBench({"sdpa": 1.2, "compile": 0.9})
+    helpless = searched(bench, {"compile": 1.5}, reasons=reasons)
+    assert helpless.stack == ("sdpa",)
+    assert not helpless.untried
+
+
+def test_nothing_helps_is_said_without_a_confirmation() -> None:
+    bench = FakeBench({"sdpa": 1.0, "compile": 0.9})
+    found = searched(bench)
+    assert (found.stack, found.kept, bench.confirmed) == ((), [], [])
+    assert found.complete
+
+
+def test_a_gain_that_noise_explains_is_none() -> None:
+    assert searched(FakeBench({"sdpa": 1.05}, noise=1.02)).stack == ("sdpa",)
+    assert searched(FakeBench({"sdpa": 1.05}, noise=1.06)).stack == ()
+
+
+def test_without_time_the_rest_is_untried() -> None:
+    found = searched(FakeBench(FACTORS, most=1), reasons={"sdpa": "no attention"})
+    assert not found.complete
+    assert found.stack == ("compile",)
+    assert found.confirmation is None
+    assert set(found.untried) == {"sdpa", "static", "bf16", "int8"}
+    assert found.untried.pop("sdpa") == "no attention"  # time would not have changed that
+    assert "which it excludes" in found.untried.pop("static")
+    assert set(found.untried.values()) == {"the budget of time ended before it was measured"}
+
+
+def test_what_is_not_confirmed_is_dropped() -> None:
+    bench = FakeBench({"sdpa": 1.2, "compile": 1.5}, fresh_factor=0.6)
+    found = searched(bench)
+    # 1.8 * 0.6 = 1.08 holds
+    assert found.stack == ("sdpa", "compile")
+    bench = FakeBench({"sdpa": 1.2, "compile": 1.5}, fresh_factor=0.5)
+    found = searched(bench)
+    assert bench.confirmed == [("sdpa", "compile"), ("compile",)]
+    assert found.stack == ()
+    assert [step.verdict for step in found.steps] == ["slower", "slower"]
+    assert "measured again" in found.steps[0].reason
+
+
+FACTOR = st.floats(0.5, 3.0)
+
+
+@given(measured=st.fixed_dictionaries(dict.fromkeys(LEVERS, FACTOR)), data=st.data())
+def test_the_stack_is_no_worse_than_the_best_lever_where_gains_multiply(
+    measured: dict[str, float], data: st.DataObject
+) -> None:
+    """Predictions within 10 % of the truth; gains of more than the noise and 5 %."""
+    wrong = {n: f * data.draw(st.floats(0.92, 1.08)) for n, f in measured.items()}
+    bench = FakeBench(measured)
+    found = searched(bench, wrong)
+    best = max(1.0, *(bench.total(stack) for stack in all_stacks(LEVERS)))
+    alone = max(measured.values())
+    reached = bench.total(found.stack)
+    assert reached >= alone / 1.25
+    assert reached <= best + 1e-9
+    assert len(bench.asked) + len(bench.confirmed) <= len(LEVERS) + 1 <= count_stacks(LEVERS) // 3

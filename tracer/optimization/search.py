@@ -1,0 +1,240 @@
+"""Which stack to measure next: greedy, led by prediction, and each step confirmed by a measurement.
+
+Levers that leave the outputs equal up to rounding come first, then the others, so that the best exact stack is a rung of the
+ladder. Of the levers that are left, the one is next whose stack is predicted to gain most over what is kept, by a replay of
+all their changes together; those of which no trace can tell follow. It is kept only if it is measured to be faster than
+what is kept, and the outputs hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+from mmprof.tracer.lever import Exactness
+from mmprof.tracer.optimization.records import Compared, Ratio
+from mmprof.tracer.optimization.stacks import Levers, Stack, exclude_each_other, with_lever
+from mmprof.tracer.verify import verdict_of
+from mmprof.tracer.verify_results import Predicted, Verdict
+from mmprof.tracer.verify_statistics import Speedup
+
+WORTHWHILE: Final = 1.01
+"""A lever that is predicted to gain less, at most, is not measured: less than a percent drowns in noise."""
+
+EXACT: Final[frozenset[Exactness]] = frozenset({"identical", "reassociation"})
+
+_NO_TIME: Final = "the budget of time ended before it was measured"
+
+
+class OutOfTimeError(Exception):
+    """The budget of time does not allow another measurement."""
+
+
+class Bench(Protocol):
+    """What measures."""
+
+    @property
+    def noise(self) -> float:
+        """Factor by which two processes that run the same may differ."""
+        ...
+
+    def compare(self, stack: Stack, on: Stack, *, fresh: bool = False) -> Compared:
+        """Measure a stack beside the baseline and beside what it was made from.
+
+        Args:
+            stack: What to measure.
+            on: What it was made from.
+            fresh: To confirm what was measured before.
+
+        Raises:
+            OutOfTimeError: There is no time left for it.
+        """
+        ...
+
+
+class Oracle(Protocol):
+    """What predicts.
+
+    Attributes:
+        reasons: Why nothing is predicted for some levers.
+        silent: Those of them of which no trace can tell; the others change nothing in this one.
+    """
+
+    reasons: dict[str, str]
+    silent: set[str]
+
+    def gain(self, stack: Stack, on: Stack) -> Predicted | None:
+        """The speedup of a stack over another one; None where nothing is known of what differs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A lever that was measured on top of others.
+
+    Attributes:
+        lever: Its name.
+        stack: What was measured.
+        on: What was kept before.
+        predicted: Its speedup over that, as predicted.
+        measured: Its speedup over that, as measured.
+        verdict: What came of it.
+        reason: Why it was given up, other than by its own measurement.
+    """
+
+    lever: str
+    stack: Stack
+    on: Stack
+    predicted: Predicted | None
+    measured: Compared
+    verdict: Verdict
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        steps: What was measured, in this order.
+        kept: Those that were kept, in this order.
+        untried: Why the other levers were not measured.
+        confirmation: The last of the kept stacks, measured again; None where there was no time, or nothing to confirm.
+        confirmations: How many times a stack was measured again.
+        complete: Whether every lever was looked at.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    kept: list[Step] = field(default_factory=list)
+    untried: dict[str, str] = field(default_factory=dict)
+    confirmation: Compared | None = None
+    confirmations: int = 0
+    complete: bool = True
+
+    @property
+    def stack(self) -> Stack:
+        """What is kept."""
+        return self.kept[-1].stack if self.kept else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search over stacks.
+
+    Attributes:
+        levers: What may be used.
+        bench: What measures.
+        oracle: What predicts.
+        found: What it found so far.
+    """
+
+    levers: Levers
+    bench: Bench
+    oracle: Oracle
+    found: Found = field(default_factory=Found)
+
+    def run(self) -> Found:
+        """Search, and confirm what was found."""
+        hopeless = self._hopeless()
+        hopeful = [name for name in self.levers if name not in hopeless]
+        try:
+            self._climb(hopeful)
+            if self.found.kept:
+                self.found.untried |= {name: self.oracle.reasons[name] for name in hopeless}
+            else:  # predictions may be wrong: before it says that nothing helps, it measures everything
+                self._climb(hopeless)
+        except OutOfTimeError:
+            self._give_up()
+        self._confirm()
+        return self.found
+
+    def _hopeless(self) -> list[str]:
+        """The levers that would change nothing in the trace."""
+        known = self.oracle.reasons.keys() - self.oracle.silent
+        return [name for name in self.levers if name in known]
+
+    def _climb(self, names: Iterable[str]) -> None:
+        """Try levers, the exact ones first."""
+        names = list(names)
+        for phase in (True, False):
+            left = [n for n in names if (self.levers[n].exactness in EXACT) == phase]
+            while left:
+                left.remove(best := max(left, key=self._promise))
+                self._try(best)
+
+    def _promise(self, name: str) -> tuple[bool, float, bool]:
+        """What is predicted to gain comes first, then what nobody knows."""
+        gain = self._gain(name)
+        expected = gain.expected if gain else 1.0
+        return expected >= WORTHWHILE, expected, gain is None
+
+    def _gain(self, name: str) -> Predicted | None:
+        on = self.found.stack
+        if name in self.oracle.reasons:  # it may gain more than the levers whose place it takes
+            return None
+        return self.oracle.gain(with_lever(on, name, self.levers), on)
+
+    def _try(self, name: str) -> None:
+        on = self.found.stack
+        stack, gain = with_lever(on, name, self.levers), self._gain(name)
+        reason = self._why_not(name, on, gain)
+        if reason:
+            self.found.untried[name] = reason
+            return
+        measured = self.bench.compare(stack, on)
+        step = Step(name, stack, on, gain, measured, self._verdict(measured, measured.gain))
+        self.found.steps.append(step)
+        if step.verdict == "verified":
+            self.found.kept.append(step)
+
+    def _why_not(self, name: str, on: Stack, gain: Predicted | None) -> str:
+        """Why a lever is not worth a measurement on top of what is kept."""
+        rivals = [o for o in on if exclude_each_other(self.levers[o], self.levers[name])]
+        known = gain is not None and self.found.kept
+        if rivals and gain is not None and gain.expected < WORTHWHILE:
+            return (
+                f"{' and '.join(rivals)}, which it excludes, is kept and predicted to gain as much"
+            )
+        if known and gain is not None and gain.high < WORTHWHILE:
+            return f"predicted to gain nothing on top of {' + '.join(on)}"
+        return ""
+
+    def _verdict(self, measured: Compared, ratio: Ratio | None) -> Verdict:
+        if measured.failure:
+            return "not applicable" if measured.inapplicable else "failed"
+        if measured.check is None or not measured.check.ok or ratio is None:
+            return "outputs differ"
+        speedup = Speedup(ratio.median, ratio.low, ratio.high).widened(self.bench.noise)
+        return verdict_of(speedup, measured.check)
+
+    def _give_up(self) -> None:
+        self.found.complete = False
+        done = {step.lever for step in self.found.steps} | self.found.untried.keys()
+        known = self._hopeless() if self.found.kept else []
+        self.found.untried |= {
+            name: self.oracle.reasons[name] if name in known else _NO_TIME
+            for name in self.levers
+            if name not in done
+        }
+
+    def _confirm(self) -> None:
+        """Measure the last stack again, in fresh processes, against the baseline; drop levers until one holds."""
+        while self.found.kept:
+            try:
+                again = self.bench.compare(self.found.stack, (), fresh=True)
+            except OutOfTimeError:
+                return
+            self.found.confirmations += 1
+            verdict = self._verdict(again, again.total)
+            if verdict == "verified":
+                self.found.confirmation = again
+                return
+            self._drop(verdict, again.failure)
+
+    def _drop(self, verdict: Verdict, failure: str) -> None:
+        """Take the last lever off again."""
+        dropped = self.found.kept.pop()
+        told = f"measured again against the baseline, the stack with it was: {failure or verdict}"
+        at = self.found.steps.index(dropped)
+        self.found.steps[at] = replace(dropped, verdict=verdict, reason=told)
