@@ -264,7 +264,7 @@ ERROR_PAGES: Final[dict[str, ErrorPage]] = {
     ),
     "MM-E084": ErrorPage(
         "a mmprof marker cannot be used",
-        "@pytest.mark.mmprof takes keywords that begin with max_ or min_, and fail_on with a condition or a list of them. The "
+        "@pytest.mark.mmprof takes keywords that begin with max_, fail_on with a condition or a list of them, baseline and strict. The "
         "error lists the keywords. Recording a test needs torch.",
     ),
     "MM-E090": ErrorPage(

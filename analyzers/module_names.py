@@ -15,6 +15,10 @@ _TRACED: Final = re.compile(r"(\S(?:.*\S)?) \(([^\s()]+)\)", re.DOTALL)
 _INSTANCE: Final = re.compile(r"_\d+$", re.ASCII)
 _NUMBERED_PART: Final = re.compile(r"(?:(?<=\.)|^)\d+(?=\.|$)", re.ASCII)
 _NUMBERED_CLASS: Final = re.compile(r"_\d+(?=\.|$)", re.ASCII)
+# What torch.compile, FSDP and activation checkpointing put around a module; torch's profiler numbers the first by class.
+_WRAPPER: Final = re.compile(
+    r"(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|OptimizedModule_\*)(?:\.|$)"
+)
 
 
 class ModuleName(NamedTuple):
@@ -29,6 +33,11 @@ class ModuleName(NamedTuple):
     path: str
     class_name: str
     pattern: str
+
+    @property
+    def unwrapped(self) -> str:
+        """The pattern without wrappers: equal for a model and its compiled twin; the class where nothing else is left."""
+        return _WRAPPER.sub("", self.pattern).removesuffix(".") or self.class_name
 
 
 def is_traced(name: str) -> bool:

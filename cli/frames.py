@@ -55,3 +55,5 @@ _WRITERS: Final[Mapping[str, Callable[[pl.DataFrame, Path], None]]] = {
     ".arrow": _arrow,
     ".csv": _csv,
 }
+FRAME_SUFFIXES: Final = tuple(_WRITERS)
+"""Suffixes of files that tables can be written to."""

@@ -45,10 +45,10 @@ def publish(outcome: Outcome, options: RenderOptions, *, annotate: bool) -> None
     from mmprof.cli.renderers.gate.github import workflow_commands  # noqa: PLC0415
     from mmprof.cli.renderers.gate.markdown import markdown  # noqa: PLC0415
 
-    if annotate:
-        say(workflow_commands(outcome, options).rstrip("\n"))
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
         _append(Path(path), markdown(outcome, options))
+    if annotate:
+        say(workflow_commands(outcome, options).rstrip("\n"))
 
 
 def _append(path: Path, text: str) -> None:

@@ -69,7 +69,7 @@ def setting_error(file: Path, key: str, problem: str, *, found: str, hint: str) 
 def _table(file: Path) -> Mapping[str, Any] | None:
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MmprofError(
             "MM-E083", f"{file} cannot be read", found=str(error), hint="TOML in UTF-8"
         ) from error

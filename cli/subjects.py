@@ -62,7 +62,7 @@ def _of_family(word: str, wish: Wish, device: str, verb: str) -> Subject:
 
 def with_model(
     words: Sequence[str], settings: Sequence[str], model: str, *, size: str
-) -> tuple[list[str], list[str]]:
+) -> tuple[Sequence[str], tuple[str, ...]]:
     """The words and the settings of a command line with `--model`, which is short for a family with real weights.
 
     Args:
@@ -75,11 +75,11 @@ def with_model(
         MmprofError: A size, which such weights have already.
     """
     if not model:
-        return list(words), list(settings)
+        return words, tuple(settings)
     if size:
         raise MmprofError(
             "MM-E052",
             "--size has no effect with --model: real weights have their size",
             hint="leave it out",
         )
-    return list(words) or ["llama"], [*settings, f"model={model}"]
+    return words or ["llama"], (*settings, f"model={model}")

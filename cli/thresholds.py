@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmprof.analyzers.errors import MmprofError
-from mmprof.analyzers.gate.conditions import Threshold, parse_threshold
+from mmprof.analyzers.gate.conditions import Threshold, parse_threshold, require_fitting
 from mmprof.analyzers.gate.numbers import numbers, unit_of, unknown_name
 from mmprof.cli.renderers import units
 from mmprof.cli.renderers.safe import printable
@@ -44,6 +44,7 @@ def crossings(document: Mapping[str, Any], thresholds: Sequence[Threshold]) -> l
     for threshold in thresholds:
         if threshold.name not in names:
             raise unknown_name(threshold.name, names)
+        require_fitting(threshold, unit_of(threshold.name))
     return [
         _sentence(threshold, _place_of(device, document), found[threshold.name])
         for threshold in thresholds

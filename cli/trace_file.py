@@ -9,6 +9,8 @@ from typing import IO, Final, Protocol, cast
 
 from mmprof.analyzers.files import replacing
 
+VIEWER: Final = "https://ui.perfetto.dev"
+
 # Faster than gzip -1, and nearly as small as gzip -6.
 _GZIP_LEVEL: Final = 2
 _ZSTD_LEVEL: Final = 3

@@ -125,9 +125,10 @@ def modules(view: View) -> Modules:
 
 
 def innermost_patterns(view: View) -> pl.Series:
-    """Of each of the view's activities the pattern of the innermost module, as in `ModuleKindRow`; "" outside any."""
+    """Of each of the view's activities the pattern of the innermost module, without wrappers; "" outside any."""
     located, paths = _located(view)
-    patterns = {code: chain[-1].pattern if chain else "" for code, chain in _chains(paths).items()}
+    chains = _chains(paths).items()
+    patterns = {code: chain[-1].unwrapped if chain else "" for code, chain in chains}
     return located["path"].replace_strict(patterns, return_dtype=pl.String).alias("module")
 
 

@@ -6,7 +6,7 @@ one bound, or one idle cause. So the lengths on a track sum to the analysis to t
 
 from mmprof.analyzers.annotated.document import Document, annotated_document, joined_document
 from mmprof.analyzers.annotated.joining import Placed, aligned, merged
-from mmprof.analyzers.annotated.recorded import Recorded, recorded
+from mmprof.analyzers.annotated.recorded import Recorded, recorded, recorded_files
 
 __all__ = [
     "Document",
@@ -17,4 +17,5 @@ __all__ = [
     "joined_document",
     "merged",
     "recorded",
+    "recorded_files",
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mmprof.analyzers.analyze import Options, views
+from mmprof.analyzers.analyze import Options, trace_files, views
 from mmprof.analyzers.annotated.tracks import DeviceTracks, device_tracks
+from mmprof.analyzers.load import load
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,6 +61,15 @@ def recorded(trace: Trace) -> Recorded:
         base_ns=base if isinstance(base, int) else 0,
         unpadded=any(note.code == _UNPADDED_TIMES for note in trace.notes),
     )
+
+
+def recorded_files(path: str) -> list[Recorded]:
+    """The tracks of a file, or of each file in a folder; one trace is in memory at a time.
+
+    Raises:
+        MmprofError: A file cannot be read as a trace.
+    """
+    return [recorded(load(file)) for file in trace_files(path)]
 
 
 def _first_ns(trace: Trace) -> int:

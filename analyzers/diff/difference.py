@@ -27,6 +27,8 @@ _TOTAL: Final = ("total", "total")
 _ONE_EACH: Final = "one {unit} on each side: what differs from run to run is unknown"
 _UNSTEADY: Final = "the medians differ, but single {unit}s differ as much (p = {p:.3f})"
 _OUTLIERS: Final = "the means differ one way and the medians the other: single {unit}s decide"
+_COLUMNS: Final = {"step": "instance", "kernel": "row"}
+"""Columns of pieces that are called otherwise than their level."""
 
 Key = tuple[str, str]
 
@@ -99,14 +101,16 @@ def _document(pair: _Pair, comparable: Comparable, window: str) -> Difference:
 
 
 def _column(level: str) -> str:
-    return "row" if level == "kernel" else level
+    return _COLUMNS.get(level, level)
 
 
 def _judged(pair: _Pair) -> dict[Key, Judged]:
     """What the samples say of each row and of the total; nothing where they are too few."""
     if pair.silence:
         return {}
-    series = {(level, key): each for level in LEVELS for key, each in _series(pair, level).items()}
+    # a step that is a sample has none
+    known = [level for level in LEVELS if level != pair.before.basis.samples]
+    series = {(level, key): each for level in known for key, each in _series(pair, level).items()}
     whole = (
         tuple(map(sum, zip(*side.series("class").values(), strict=True)))
         for side in (pair.before, pair.after)

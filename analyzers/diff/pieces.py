@@ -5,6 +5,9 @@ step. What a piece has not stands as `idle`, `busy` or `unattributed`, so that t
 
 A gap belongs to the phase that is around the launches on both of its sides (as in `mmprof analyze`), and to the step of the
 activity that ends it: the steps then sum to the window without the time between them being lost.
+
+Steps are named by their order, `decode[3]`, so that the third of one trace is the third of another; what is outside all steps
+is named by its phase.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import polars as pl
 from mmprof.analyzers.analyses.modules import innermost_patterns
 from mmprof.analyzers.analyses.phases import OTHER, Launches
 from mmprof.analyzers.idle import CAUSES
-from mmprof.analyzers.phases import SpanTree, phase_spans, steps
+from mmprof.analyzers.phases import STEP_PHASE, SpanTree, phase_spans, steps
 
 if TYPE_CHECKING:
     from mmprof.analyzers.trace import Trace
@@ -25,10 +28,10 @@ if TYPE_CHECKING:
 IDLE: Final = "idle"
 BUSY: Final = "busy"
 UNATTRIBUTED: Final = "unattributed"
-LEVELS: Final = ("class", "cause", "phase", "module", "op", "kernel")
-"""The columns of pieces by which time is compared."""
+LEVELS: Final = ("class", "cause", "phase", "step", "module", "op", "kernel")
+"""By what time is compared."""
 
-SCHEMA: Final = {
+_CUT: Final = {
     "step": pl.Int64,
     "phase": pl.String,
     "class": pl.String,
@@ -42,6 +45,7 @@ SCHEMA: Final = {
     "time_ns": pl.Int64,
     "count": pl.Int64,
 }
+SCHEMA: Final = {**_CUT, "instance": pl.String}
 LEAST_STEPS: Final = 2
 _OPERANDS: Final = {2: ("aten::mm", "aten::bmm"), 3: ("aten::addmm", "aten::baddbmm")}
 _MOST_POSITIONS: Final = 64
@@ -50,19 +54,21 @@ _MOST_POSITIONS: Final = 64
 def pieces(view: View) -> pl.DataFrame:
     """The pieces of a view, `SCHEMA`: equal ones summed, their number in `count`.
 
-    `step` counts the steps that launched activities, from 0 and null outside all. `position` is the place of a kernel
-    among those of its class in one call of its operator, and `of` the number of these.
+    `step` counts the steps that launched activities, from 0 and null outside all; `instance` is its name. `position` is the
+    place of a kernel among those of its class in one call of its operator, and `of` the number of these.
     """
     launches = Launches.of(view)
     phase, gap_phase = _phases(launches, view.trace)
-    step = _steps(launches, view.trace)
+    spans = step_spans(view.trace)
+    step = _steps(launches, spans)
     ending = step.gather(launches.gaps["after"])
-    return pl.concat([_busy(view, phase, step), _idle(view, gap_phase, ending)])
+    cut = pl.concat([_busy(view, phase, step), _idle(view, gap_phase, ending)])
+    return cut.with_columns(instance=_instance(spans))
 
 
 def step_spans(trace: Trace) -> pl.DataFrame:
     """What repeats in a trace, disjoint or nested in nothing: `ProfilerStep#N`, else the phase with most instances' time."""
-    annotated = steps(trace).with_columns(phase=pl.lit("step")).drop("name")
+    annotated = steps(trace).with_columns(phase=pl.lit(STEP_PHASE)).drop("name")
     if annotated.height >= LEAST_STEPS:
         return annotated
     instances = phase_spans(trace).filter(pl.col("index").is_not_null())
@@ -81,10 +87,17 @@ def _phases(launches: Launches, trace: Trace) -> tuple[pl.Series, pl.Series]:
     return at.fill_null(OTHER), around.fill_null(OTHER)
 
 
-def _steps(launches: Launches, trace: Trace) -> pl.Series:
+def _steps(launches: Launches, spans: pl.DataFrame) -> pl.Series:
     """The step of each activity, numbered by time; steps that launched nothing have no number."""
-    launched, _ = launches.spans(SpanTree.of(step_spans(trace)))
+    launched, _ = launches.spans(SpanTree.of(spans))
     return launched.rank("dense").cast(pl.Int64) - 1
+
+
+def _instance(spans: pl.DataFrame) -> pl.Expr:
+    """The name of a piece's step, all of which are of one phase; outside all steps that of its phase."""
+    phase = pl.lit(spans["phase"].first(), pl.String)  # no format: a name may hold braces
+    named = pl.concat_str(phase, pl.lit("["), "step", pl.lit("]"))
+    return pl.when(pl.col("step").is_null()).then("phase").otherwise(named)
 
 
 def _busy(view: View, phase: pl.Series, step: pl.Series) -> pl.DataFrame:
@@ -107,7 +120,7 @@ def _busy(view: View, phase: pl.Series, step: pl.Series) -> pl.DataFrame:
     )
     keys = [name for name in rows.columns if name != "time_ns"]
     sums = rows.group_by(keys).agg(pl.col("time_ns").sum(), count=pl.len().cast(pl.Int64))
-    return _named(sums, view.trace.calls).select(*SCHEMA)
+    return _named(sums, view.trace.calls).select(*_CUT)
 
 
 def _operator_names(view: View) -> pl.Series:
@@ -157,5 +170,5 @@ def _idle(view: View, phase: pl.Series, step: pl.Series) -> pl.DataFrame:
     )
     same = (pl.lit(IDLE).alias(n) for n in ("class", "module", "op", "operator", "kernel"))
     return sums.with_columns(*same, position=pl.lit(0), of=pl.lit(0)).select(
-        pl.col(name).cast(kind) for name, kind in SCHEMA.items()
+        pl.col(name).cast(kind) for name, kind in _CUT.items()
     )

@@ -143,6 +143,8 @@ class Levels(Struct, frozen=True, rename={"class_": "class"}):
         class_: By class of kernels, and `idle`.
         cause: By cause of idle time, and `busy`.
         phase: By phase, idle time in it included.
+        step: By step in the order of time, `decode[3]`, with what each takes of the time of one unit: of a mean step its part
+            of the mean. Outside all steps by phase. Not judged where steps are the samples.
         module: By module, the layers of a model together; `idle`, and `unattributed` outside any module.
         op: By operator and shapes of its arguments; `idle`, and `unattributed` outside any operator.
         kernel: By kernel, renamed ones matched; `idle`.
@@ -151,6 +153,7 @@ class Levels(Struct, frozen=True, rename={"class_": "class"}):
     class_: list[Row]
     cause: list[Row]
     phase: list[Row]
+    step: list[Row]
     module: list[Row]
     op: list[Row]
     kernel: list[Row]
@@ -168,7 +171,7 @@ class Difference(Struct, frozen=True, kw_only=True):
         before: The first side.
         after: The second side.
         total: The change as a whole.
-        levels: The change by class, cause, phase, module, operator and kernel.
+        levels: The change by class, cause, phase, step, module, operator and kernel.
     """
 
     schema: str = SCHEMA

@@ -117,10 +117,8 @@ def read_side(source: Source, options: Options, *, ahead: ReadAhead | None = Non
 
 
 def _traces(paths: Sequence[str], ahead: ReadAhead | None) -> Iterator[Trace]:
-    files = [f for path in paths for f in trace_files(path)]
-    for number, file in enumerate(files):  # what was read ahead can be taken once
-        started = number == 0 and ahead is not None and ahead.name == file
-        yield load(file, ahead=ahead if started else None)
+    for file in (f for path in paths for f in trace_files(path)):
+        yield load(file, ahead=ahead if ahead and ahead.name == file else None)
 
 
 def _windows(trace: Trace, options: Options, *, run: int) -> Iterator[DeviceWindow]:

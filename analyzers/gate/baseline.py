@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,17 +13,21 @@ from msgspec import Struct
 
 from mmprof.analyzers.contract import Json, struct_schema
 from mmprof.analyzers.errors import MmprofError
-from mmprof.analyzers.gate.metrics import DeviceMetrics
+from mmprof.analyzers.gate.metrics import STEP_METRICS, DeviceMetrics
 from mmprof.analyzers.gate.setup import Setup
+from mmprof.analyzers.load.source import unreadable
 
 if TYPE_CHECKING:
     from mmprof.analyzers.gate.measure import Measured
 
 SCHEMA: Final = "mmprof.baseline/1"
-SUFFIX: Final = ".json"
+_KIND: Final = SCHEMA.rpartition("/")[0].encode()
 
-# A trace may have gigabytes: only the beginning is looked at to tell what a file is.
-_HEAD_BYTES: Final = 256
+# A trace may have gigabytes: only both ends are looked at to tell what a file is. Formatters that sort keys, as `jq -S`
+# does, move the schema to the end.
+_END_BYTES: Final = 8_192
+# What sums of two still fit into 64 bits.
+_MOST: Final = 2.0**62
 _READ_AGAIN: Final = "save it again with `mmprof baseline save`, or give a trace"
 
 
@@ -102,9 +108,12 @@ def is_baseline(path: Path) -> bool:
     """Whether a file is a baseline, and no trace."""
     try:
         with path.open("rb") as file:
-            return SCHEMA.rpartition("/")[0].encode() in file.read(_HEAD_BYTES)
-    except OSError:
+            head = file.read(_END_BYTES)
+            file.seek(-min(_END_BYTES, file.seek(0, os.SEEK_END)), os.SEEK_END)
+            ends = head, file.read(_END_BYTES)
+    except (OSError, ValueError):  # ValueError: a null byte in the path
         return False
+    return head.lstrip()[:1] == b"{" and any(_KIND in end for end in ends)
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -114,11 +123,18 @@ def read_baseline(path: Path) -> Baseline:
         MmprofError: It cannot be read.
     """
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Baseline)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable(path, str(error)) from error
+        text = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        raise unreadable(str(path), error) from error
+    try:
+        found = msgspec.json.decode(text, type=Baseline)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _unusable(path, str(error)) from error
     if found.schema != SCHEMA:
-        raise _unreadable(path, f"schema {found.schema!r}; this version of mmprof reads {SCHEMA!r}")
+        raise _unusable(path, f"schema {found.schema!r}; this version of mmprof reads {SCHEMA!r}")
+    for device in found.devices:
+        if flaws := [*_flaws(device)]:
+            raise _unusable(path, f"rank {device.rank}, device {device.device}: {flaws[0]}")
     return found
 
 
@@ -139,7 +155,24 @@ def _line(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _unreadable(path: Path, found: str) -> MmprofError:
+def _flaws(device: DeviceMetrics) -> Iterator[str]:
+    """What `mmprof baseline save` never writes: somebody edited the file."""
+    if not device.steps:
+        yield "no steps"
+    for name, metric in device.metrics.items():
+        numbers = [metric.value, *metric.runs, *(n for run in metric.samples for n in run)]
+        if max(map(abs, numbers)) > _MOST:
+            yield f"{name} has a number beyond 2^62"
+    for name in STEP_METRICS:
+        if name not in device.metrics:
+            yield f"no {name}"
+            continue
+        counts = [len(run) for run in device.samples(name)]
+        if counts != device.steps:
+            yield f"{name} has other samples than steps"
+
+
+def _unusable(path: Path, found: str) -> MmprofError:
     return MmprofError(
         "MM-E081", f"the baseline {path} cannot be used", found=found, hint=_READ_AGAIN
     )

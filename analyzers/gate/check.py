@@ -136,4 +136,9 @@ def _comparison(measured: Measured, against: Against | None) -> Comparison:
     if against is None:
         return Comparison()
     known = against.baseline
-    return compared((known.setup, known.devices), (measured.setup, measured.devices))
+    found = compared((known.setup, known.devices), (measured.setup, measured.devices))
+    checked = {facts.sha256 for facts in measured.inputs}
+    itself = [
+        f"{i.name} is a trace of the baseline itself" for i in known.inputs if i.sha256 in checked
+    ]
+    return Comparison(found.refused, found.noted + itself)

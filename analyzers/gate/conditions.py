@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mmprof.analyzers.errors import MmprofError
+from mmprof.analyzers.gate.numbers import BYTES, COUNT, NS, SHARE
 
 _EXPRESSION: Final = re.compile(
     r"\s*(?P<name>[^<>=!]+?)\s*(?P<comparison>>=|<=|==|!=|>|<)\s*(?P<sign>[-+])?(?P<number>[\d_.]+(?:e[-+]?\d+)?)\s*(?P<unit>%|[a-zµ]*)\s*",
@@ -36,6 +38,18 @@ _UNITS: Final = {
     "gib": 1024.0**3,
 }
 _KNOWN_UNITS: Final = "%, pp, ns, us, ms, s, KiB, MiB and GiB"
+_FITTING: Final = {
+    NS: ("ns", "us", "µs", "ms", "s"),
+    SHARE: ("%", "pp"),
+    BYTES: ("kib", "mib", "gib"),
+    COUNT: (),
+}
+_TAKES: Final = {
+    NS: "a time takes ns, us, ms or s",
+    SHARE: "a share takes %, or a number of at most 1; a change of it takes pp as well",
+    BYTES: "memory takes KiB, MiB or GiB",
+    COUNT: "a count takes no unit",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,7 @@ class Threshold:
             where it had a percent sign.
         relative: Whether the number had a sign: then it is a change against the baseline.
         of_baseline: Whether that change is a share of the baseline's value; else it is added to it.
+        unit: The unit that was written, in lower case; empty without one.
     """
 
     text: str
@@ -58,6 +73,7 @@ class Threshold:
     limit: float
     relative: bool = False
     of_baseline: bool = False
+    unit: str = ""
 
     def limit_for(self, baseline: float) -> float:
         """The limit of the value itself, given the baseline's."""
@@ -89,9 +105,34 @@ def parse_threshold(text: str) -> Threshold:
         limit = float(f"{match['sign'] or ''}{match['number']}") * _UNITS[unit]
     except ValueError as error:
         raise _malformed(text, f"{match['number']!r} is no number") from error
+    if not math.isfinite(limit):
+        raise _malformed(text, f"{match['number']!r} is more than a number can be")
     relative = match["sign"] is not None
     of_baseline = relative and unit == "%"
-    return Threshold(text, match["name"], match["comparison"], limit, relative, of_baseline)
+    return Threshold(text, match["name"], match["comparison"], limit, relative, of_baseline, unit)
+
+
+def require_fitting(threshold: Threshold, kind: str) -> None:
+    """Refuse a limit that a number of a kind cannot be compared with: the condition would never hold, or always.
+
+    Args:
+        threshold: The condition.
+        kind: The number's unit: `ns`, `share`, `bytes` or `count`.
+
+    Raises:
+        MmprofError: The unit is one of another kind, or a share is more than 1 without a percent sign.
+    """
+    known = ("", *_FITTING[kind], *("%" * threshold.of_baseline))
+    beyond = kind == SHARE and not threshold.unit and abs(threshold.limit) > 1
+    if threshold.unit in known and not beyond:
+        return
+    found = f"a limit of {threshold.limit:g}" if beyond else f"the unit {threshold.unit!r}"
+    raise MmprofError(
+        "MM-E023",
+        f"the limit of {threshold.text!r} does not fit {threshold.name!r}",
+        found=found,
+        hint=_TAKES[kind],
+    )
 
 
 def _malformed(text: str, found: str) -> MmprofError:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from mmprof.analyzers.diff.significance import ERROR_RATE, Judged, Series, judge, reason_of_silence
 from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.gate.baseline import Against
-from mmprof.analyzers.gate.conditions import Threshold
+from mmprof.analyzers.gate.conditions import Threshold, require_fitting
 from mmprof.analyzers.gate.metrics import CATALOG, DeviceMetrics, Metric, canonical
 from mmprof.analyzers.gate.numbers import SHARE, unknown_name
 from mmprof.analyzers.statistics import least_p
@@ -163,6 +163,7 @@ def _rows(
     if not having:
         raise _not_measured(name, devices)
     for device in having:
+        require_fitting(condition.threshold, device.metrics[name].unit)
         known = None
         if condition.threshold.relative:
             known = _known(condition.threshold, device, against)
@@ -173,9 +174,10 @@ def _known(threshold: Threshold, device: DeviceMetrics, against: Against | None)
     """The device in the baseline."""
     if against is None:
         raise needs_baseline(threshold.text)
+    name = canonical(threshold.name)
     for known in against.baseline.devices:
         same = (known.rank, known.device) == (device.rank, device.device)
-        if same and canonical(threshold.name) in known.metrics:
+        if same and name in known.metrics and known.metrics[name].unit == device.metrics[name].unit:
             return known
     raise MmprofError(
         "MM-E081",

@@ -99,6 +99,13 @@ def _require_alike(found: Sequence[_One]) -> None:
         same = {(d.rank, d.device) for d in one.devices} & {
             (d.rank, d.device) for d in other.devices
         }
+        if same and one.facts.sha256 == other.facts.sha256:
+            raise MmprofError(
+                "MM-E082",
+                f"{one.facts.path} and {other.facts.path} are one recording",
+                found="the same bytes, which say nothing of how runs differ",
+                hint="give each recording once",
+            )
         reasons = (
             compared((one.setup, one.devices), (other.setup, other.devices)).refused if same else ()
         )

@@ -35,7 +35,10 @@ CATALOG: Final[Mapping[str, tuple[str, str]]] = {
     "cause.NAME.time": (NS, "median idle time of a step with a cause, as in cause.python.time"),
     "cause.NAME.share": (SHARE, "idle time with a cause, as a share of the window"),
     "bound.NAME.share": (SHARE, "time of work with a bound, as a share of busy time"),
-    "phase.NAME.time": (NS, "median time of an instance of a phase, as in phase.decode.time"),
+    "phase.NAME.time": (
+        NS,
+        "median time of an instance of a phase, the gap before it included, as in phase.decode.time",
+    ),
     "peak_memory": (
         BYTES,
         "most memory that the allocator had handed out; needs a trace with memory events",
@@ -51,6 +54,9 @@ _OF_STEP: Final = {
     "activities": "activities",
     "launches": "launches",
 }
+STEP_METRICS: Final = tuple(_OF_STEP.values())
+"""Metrics with a sample for each step, which every device has."""
+
 _COUNTED: Final = ("activities", "launches")
 _WHOLE: Final = {"class": "busy_time", "cause": "step_time"}
 _SHARED: Final = ("class", "cause", "bound")
@@ -99,10 +105,11 @@ class DeviceMetrics(Struct, frozen=True):
         whole = _WHOLE.get(name.partition(".")[0])
         if whole and name.endswith(".share"):
             return self._ratios(f"{name.removesuffix('.share')}.time", whole)
-        metric = self.metrics[name]
-        if metric.samples or whole is None:
+        metric = self.metrics.get(name)
+        if metric and metric.samples:
             return metric.samples
-        return [[0.0] * steps for steps in self.steps]  # what no step had
+        of_steps = whole or name in STEP_METRICS
+        return [[0.0] * steps for steps in self.steps] if of_steps else []  # what no step had
 
     def _ratios(self, part: str, whole: str) -> list[list[float]]:
         both = zip(self.samples(part), self.samples(whole), strict=True)

@@ -9,11 +9,12 @@ from mmprof.analyzers.load.read import RawTrace, read
 
 
 class ReadAhead:
-    """A trace that is being read in the background."""
+    """A trace that is being read in the background, for the first one who loads it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._read: Future[RawTrace] = Future()
+        self._taken = False
         # a daemon: an error in the options must not wait for the end of a long read
         Thread(target=self._run, daemon=True).start()
 
@@ -24,9 +25,12 @@ class ReadAhead:
             self._read.set_exception(error)
 
     def take(self) -> RawTrace:
-        """The trace, when it is read.
+        """The trace, when it is read. Whoever takes it consumes it: the next one gets another reading of the file.
 
         Raises:
             MmprofError: The input cannot be read as a trace at all.
         """
+        if self._taken:
+            return read(self.name)
+        self._taken = True
         return self._read.result()

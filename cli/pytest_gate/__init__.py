@@ -37,6 +37,20 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.fixturenames.append(FOLDER)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail a marked test that pytest does not call itself: it would pass unrecorded, whatever its limits."""
+    if item.get_closest_marker(MARKER) is None:
+        return
+    from unittest import TestCase  # noqa: PLC0415  (other tests need not wait for it)
+
+    owner = getattr(item, "cls", None)
+    if not isinstance(item, pytest.Function) or (owner and issubclass(owner, TestCase)):
+        pytest.fail(
+            "the marker mmprof works for test functions of pytest only; within others use mmprof.trace",
+            pytrace=False,
+        )
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Record the body of a marked test, and judge it once it has passed."""

@@ -88,11 +88,33 @@ def limits(keywords: Mapping[str, Any], *, folder: Path) -> Limits:
             )
     numbers = [_limit(keyword, keywords[keyword]) for keyword in KEYWORDS if keyword in keywords]
     conditions = (*numbers, *((text, _FAIL_ON) for text in _texts(keywords.get(_FAIL_ON, ()))))
+    require_conditions(conditions, found=listed(keywords) or "no keyword")
+    return Limits(conditions, _path(keywords.get(_BASELINE), folder), strict=_strict(keywords))
+
+
+def require_conditions(conditions: Sequence[tuple[str, str]], *, found: str) -> None:
+    """Refuse to hold a test to nothing: it could not fail.
+
+    Raises:
+        MmprofError: There is no condition.
+    """
     if not conditions:
-        raise _bad("limits nothing", found=listed(keywords) or "no keyword")
-    baseline = keywords.get(_BASELINE)
-    path = None if baseline is None else folder / baseline
-    return Limits(conditions, path, strict=bool(keywords.get(_STRICT)))
+        raise _bad("limits nothing", found=found)
+
+
+def _path(baseline: object, folder: Path) -> Path | None:
+    if baseline is None:
+        return None
+    if not isinstance(baseline, (str, Path)):
+        raise _bad(f"takes a path for {_BASELINE}", found=repr(baseline))
+    return folder / baseline
+
+
+def _strict(keywords: Mapping[str, Any]) -> bool:
+    strict = keywords.get(_STRICT, False)
+    if not isinstance(strict, bool):
+        raise _bad(f"takes True or False for {_STRICT}", found=repr(strict))
+    return strict
 
 
 def _limit(keyword: str, value: object) -> tuple[str, str]:
@@ -102,7 +124,9 @@ def _limit(keyword: str, value: object) -> tuple[str, str]:
         or not 0 <= value < float("inf")
     ):
         raise _bad(f"takes a number for {keyword}", found=repr(value))
-    return KEYWORDS[keyword].format(repr(value)), f"{keyword}={value!r}"
+    # a subclass, as numpy's numbers are, may call itself by another name
+    number = int(value) if isinstance(value, int) else float(value)
+    return KEYWORDS[keyword].format(number), f"{keyword}={number}"
 
 
 def _texts(value: object) -> Sequence[str]:

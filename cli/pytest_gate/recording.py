@@ -127,10 +127,11 @@ class Recording:
             conditions: As for `mmprof check --fail-on`.
             baseline: For conditions on a change: a saved baseline, or a trace.
         """
-        from mmprof.cli.pytest_gate.marks import Limits  # noqa: PLC0415
+        from mmprof.cli.pytest_gate.marks import Limits, require_conditions  # noqa: PLC0415
 
         with reported():
             named = tuple((text, "check") for text in conditions)
+            require_conditions(named, found="check() without a condition")
             self.hold(Limits(named, Path(baseline) if baseline else None))
 
     def hold(self, limits: Limits) -> None:
@@ -160,13 +161,10 @@ class Recording:
 @contextmanager
 def reported() -> Generator[None, None, None]:
     """Fail the test with the message of an error of the block, without a traceback through mmprof."""
-    said = ""
     try:
         yield
     except MmprofError as error:
-        said = _told(error)
-    if said:  # outside the handler: the message is all there is to read
-        pytest.fail(said, pytrace=False)
+        raise pytest.fail.Exception(_told(error), pytrace=False) from None
 
 
 @contextmanager

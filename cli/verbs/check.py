@@ -99,7 +99,7 @@ def check(  # noqa: PLR0913  (the options of the command line)
         outcome = _outcome(
             paths, wanted, options, strict=strict or settings.strict, anyway=anyway, quiet=quiet
         )
-    _write(outcome, chosen, destination)
+        _write(outcome, chosen, destination)
     if not outcome.check.ok:
         raise typer.Exit(CROSSED)
 
@@ -117,9 +117,13 @@ def _options(rank: int | None, device: int | None, window: str, device_spec: str
 def _settings() -> ProjectSettings:
     from pathlib import Path  # noqa: PLC0415
 
-    from mmprof.cli.project_settings import project_settings  # noqa: PLC0415
+    from mmprof.cli.project_settings import ProjectSettings, project_settings  # noqa: PLC0415
 
-    return project_settings(Path.cwd())
+    try:
+        folder = Path.cwd()
+    except OSError:  # the folder is gone, or above one that may not be read
+        return ProjectSettings()
+    return project_settings(folder)
 
 
 def _demand(

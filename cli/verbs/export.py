@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 ALL = "all"
 ACTIVITIES = "activities"
-VIEWER = "https://ui.perfetto.dev"
 
 
 @app.command()
@@ -66,7 +65,18 @@ def export(
         return
     if len(traces) > 1 or tracks_only:
         raise _no_trace_file(output, len(traces))
+    if table == ACTIVITIES:
+        _require_format(output)
     _export_tables(traces[0], output, table, force=force, quiet=quiet)
+
+
+def _require_format(output: str) -> None:
+    """Name all that can be written: without --table, that is a table or a trace."""
+    from mmprof.analyzers.choices import choose  # noqa: PLC0415
+    from mmprof.cli.frames import FRAME_SUFFIXES  # noqa: PLC0415  (polars: 0.2 s)
+    from mmprof.cli.trace_file import TRACE_WRITERS  # noqa: PLC0415
+
+    choose(Path(output).suffix, (*FRAME_SUFFIXES, *TRACE_WRITERS), what="a format for the suffix")
 
 
 def _no_trace_file(output: str, count: int) -> MmprofError:
@@ -83,16 +93,19 @@ def _no_trace_file(output: str, count: int) -> MmprofError:
 def _export_trace(
     traces: Sequence[str], path: Path, *, tracks_only: bool, force: bool, quiet: bool
 ) -> None:
+    from mmprof.analyzers.annotated import recorded_files  # noqa: PLC0415
     from mmprof.analyzers.files import check_writable  # noqa: PLC0415
     from mmprof.cli.output import say  # noqa: PLC0415
     from mmprof.cli.progress import progress  # noqa: PLC0415
-    from mmprof.cli.trace_file import write_trace  # noqa: PLC0415
+    from mmprof.cli.trace_file import VIEWER, write_trace  # noqa: PLC0415
 
     if len(traces) > 2:
         raise _too_many(traces)
+    if traces.count("-") > 1:
+        raise _only_once()
     check_writable(path, force=force)
     with progress("exporting", traces, quiet=quiet), _readable_twice(traces) as names:
-        sides = [_recorded(name) for name in names]
+        sides = [recorded_files(name) for name in names]
         kept = sides[0][0].path if len(sides) == len(sides[0]) == 1 and not tracks_only else ""
         with _sidecar_kept(kept, path, force=force):
             document = _document(sides, tracks_only=tracks_only)
@@ -112,6 +125,15 @@ def _too_many(traces: Sequence[str]) -> MmprofError:
     )
 
 
+def _only_once() -> MmprofError:
+    return MmprofError(
+        "MM-E029",
+        "standard input can be one of two traces only",
+        found="- twice",
+        hint="give the other one as a file",
+    )
+
+
 def _document(sides: Sequence[list[Recorded]], *, tracks_only: bool) -> Document:
     from mmprof.analyzers.annotated import (  # noqa: PLC0415
         aligned,
@@ -125,15 +147,6 @@ def _document(sides: Sequence[list[Recorded]], *, tracks_only: bool) -> Document
     if len(sides[0]) == 1:
         return annotated_document(sides[0][0], tracks_only=tracks_only)
     return joined_document(merged(sides[0]), tracks_only=tracks_only)
-
-
-def _recorded(name: str) -> list[Recorded]:
-    """The tracks of a file, or of each file in a folder; one trace is in memory at a time."""
-    from mmprof.analyzers.analyze import trace_files  # noqa: PLC0415
-    from mmprof.analyzers.annotated import recorded  # noqa: PLC0415
-    from mmprof.analyzers.load import load  # noqa: PLC0415
-
-    return [recorded(load(file)) for file in trace_files(name)]
 
 
 @contextmanager

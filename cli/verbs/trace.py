@@ -67,6 +67,14 @@ Settings = Annotated[
         show_default=False,
     ),
 ]
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Real weights: bytes or smollm2; short for llama --set model=NAME.",
+        show_default=False,
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Seeds weights and inputs.")]
 Warmups = Annotated[int, typer.Option(min=0, help="Runs before anything is timed.")]
 Repeats = Annotated[int, typer.Option(min=0, help="Timed runs without the profiler.")]
@@ -91,6 +99,7 @@ def trace(  # noqa: PLR0913  (the options of the command line)
     target: Target = None,
     *,
     hf: Folder = "",
+    model: Model = "",
     output: TraceOutput = "",
     task: Task = "",
     size: Size = "",
@@ -116,11 +125,12 @@ def trace(  # noqa: PLR0913  (the options of the command line)
 ) -> None:
     """Run a model under torch.profiler and write its trace."""
     from mmprof.analyzers.choices import choose  # noqa: PLC0415
-    from mmprof.cli.subjects import subject_of  # noqa: PLC0415
+    from mmprof.cli.subjects import subject_of, with_model  # noqa: PLC0415
     from mmprof.cli.termination import terminated_like_interrupted  # noqa: PLC0415
     from mmprof.tracer.order import Limits, Manner, Wish  # noqa: PLC0415
     from mmprof.tracer.script import is_command  # noqa: PLC0415
 
+    words, given = with_model(target or [], settings or (), model, size=size)
     as_json = choose(format_name, FORMATS, what="the format") == "json"
     manner = Manner(
         stacks=stacks,
@@ -139,9 +149,8 @@ def trace(  # noqa: PLR0913  (the options of the command line)
         input_length=input_length,
         output_length=output_length,
         attention=attention,
-        settings=settings or (),
+        settings=given,
     )
-    words = target or []
     if not hf and is_command(words):
         _only_for_workloads(wish, device, manner)
         with terminated_like_interrupted():

@@ -49,7 +49,8 @@ def test_the_document_fits_its_schema(invoke: Invoke, pair: tuple[Path, Path]) -
     assert json.loads(invoke("schema", "diff").out) == diff_schema()
     assert document["schema"] == "mmprof.diff/1"
     assert document["total"]["delta_ns"] == -2_000
-    assert list(document["levels"]) == ["class", "cause", "phase", "module", "op", "kernel"]
+    names = ["class", "cause", "phase", "step", "module", "op", "kernel"]
+    assert list(document["levels"]) == names
     for rows in document["levels"].values():
         assert sum(row["delta_ns"] for row in rows) == -2_000
 
@@ -77,6 +78,9 @@ def test_what_cannot_be_compared_exits_with_2(invoke: Invoke, tmp_path: Path) ->
     assert "--anyway" in refused.err
     as_json = invoke("diff", one, other, "--format", "json")
     assert (as_json.code, json.loads(as_json.out)["code"]) == (2, "MM-E070")
+    target = tmp_path / "both.json.gz"
+    assert invoke("diff", one, other, "-o", target).code == 2
+    assert not target.exists()
     anyway = invoke("diff", one, other, "--anyway")
     assert anyway.code == 0
     assert "NOT COMPARABLE" in anyway.out
@@ -100,7 +104,9 @@ def test_markdown_leaves_nothing_active(invoke: Invoke, tmp_path: Path) -> None:
     assert page.startswith("**1.50x slower, not judged: 8.00 us -&gt; 12.0 us")
     assert "<details><summary>By kernel</summary>" in page
     assert "<img" not in page
-    assert "\x1b" not in page + invoke("diff", old, new).out
+    shown = invoke("diff", old, new).out
+    assert "\x1b" not in page + shown
+    assert max(map(len, shown.splitlines())) <= 100
 
 
 def test_output_goes_to_a_file_once(
@@ -131,6 +137,40 @@ def test_unclear_sides(words: list[str]) -> None:
     with pytest.raises(MmprofError) as raised:
         sides_of(words)
     assert raised.value.code == "MM-E071"
+
+
+def test_both_sides_on_one_time_line(
+    invoke: Invoke, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    target, exported = tmp_path / "both.json.gz", tmp_path / "exported.json.gz"
+    done = invoke("diff", *pair, "-o", target)
+    assert (done.code, done.out) == (0, "")
+    first, opened = done.err.splitlines()
+    assert first.startswith("1.33x faster")
+    assert opened.startswith(f"open {target} in https://")
+    assert invoke("export", *pair, "-o", exported).code == 0
+    assert target.read_bytes() == exported.read_bytes()
+    assert invoke("diff", *pair, "-o", target).code == 2
+    assert invoke("diff", *pair, "-o", target, "--force", "-q").err == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["{old}", "{new}"], ["{old}", "{new}", "-o", "both.txt"], ["-", "{new}", "-o", "b.json"]],
+)
+def test_a_time_line_needs_files(invoke: Invoke, pair: tuple[Path, Path], words: list[str]) -> None:
+    named = [word.format(old=pair[0], new=pair[1]) for word in words]
+    refused = invoke("diff", *named, "--format", "trace")
+    assert (refused.code, refused.out) == (2, "")
+    assert "error[MM-E029]" in refused.err
+
+
+def test_a_file_named_twice_is_read_twice(invoke: Invoke, pair: tuple[Path, Path]) -> None:
+    old, _ = pair
+    document = json.loads(invoke("diff", old, old, "-f", "json", "--", old, old).out)
+    assert (document["total"]["before_ns"], document["total"]["verdict"]) == (8_000, "no change")
+    analyzed = json.loads(invoke("analyze", old, old, "-f", "json").out)
+    assert [device["window_ns"] for device in analyzed["devices"]] == [8_000, 8_000]
 
 
 def test_equal_names_are_told_apart(invoke: Invoke, tmp_path: Path) -> None:

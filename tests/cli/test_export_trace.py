@@ -161,3 +161,25 @@ def test_what_cannot_be_exported(
     assert outcome.code == 2
     assert outcome.err.startswith(f"error[{code}]: ")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["t.json", "-o", "a.txt"], "found: .parquet, .arrow, .csv, .json, .json.gz, .json.zst"),
+        (["-", "-", "-o", "a.json"], "found: - twice"),
+    ],
+)
+def test_the_error_names_what_can_be_exported(
+    invoke: Invoke,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    found: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    outcome = invoke("export", *arguments)
+
+    assert outcome.code == 2
+    assert found in outcome.err.splitlines()

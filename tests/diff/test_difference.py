@@ -36,6 +36,16 @@ def two_devices(tmp_path: Path) -> Path:
     return t.write(tmp_path / "two.json")
 
 
+def generation(path: Path, name: str, first: int) -> Path:
+    """50 us of prefill, 50 us later a step of 5 us, 15 us later one of 10 us."""
+    t = TraceBuilder()
+    parts = [(0, "prefill", 50_000), (100_000, f"{name}[{first}]", 5_000)]
+    for at, phase, ns in [*parts, (120_000, f"{name}[{first + 1}]", 10_000)]:
+        with t.annotation(f"mmprof/phase:{phase}", at, at + 19_000):
+            t.launch(GEMM, at=at + 1_000, call_ns=500, kernel=(at + 2_000, at + 2_000 + ns))
+    return t.write(path)
+
+
 def row(rows: list[Row], key: str) -> Row:
     return next(r for r in rows if r.key == key)
 
@@ -49,6 +59,7 @@ def test_each_level_says_what_changed(tmp_path: Path) -> None:
         "class_": {"linear": 4_000, "idle": 2_000},
         "cause": {"busy": 4_000, "python": 2_000},
         "phase": {"other": 6_000},
+        "step": {"other": 6_000},
         "module": {"unattributed": 4_000, "idle": 2_000},
         "op": {MATMUL: 4_000, "idle": 2_000},
         "kernel": {GEMM: 4_000, "idle": 2_000},
@@ -113,6 +124,34 @@ def test_steps_are_samples_and_their_number_does_not_matter(tmp_path: Path) -> N
     assert_sums_to_total(found)
 
 
+def test_a_step_has_its_part_of_the_mean(tmp_path: Path) -> None:
+    # the steps take 61 and 80 us before; 51, 90 and 80 us after
+    before = steps(tmp_path / "a.json", [50_000, 50_000])
+    found = compared(before, steps(tmp_path / "b.json", [40_000, 60_000, 50_000]))
+    rows = {r.key: (r.before_ns, r.after_ns, r.status) for r in found.levels.step}
+    assert rows == {
+        "step[0]": (30_500, 17_000, "both"),
+        "step[1]": (40_000, 30_000, "both"),
+        "step[2]": (0, 26_667, "appeared"),
+    }
+    assert (found.total.before_ns, found.total.after_ns) == (70_500, 73_667)
+    assert {r.significant for r in found.levels.step} == {None}  # the steps are the samples
+
+
+@pytest.mark.parametrize("name", ["decode", "{}"])
+def test_instances_of_a_phase_are_steps_in_their_order(tmp_path: Path, name: str) -> None:
+    """A gap is part of the step that it delays; what is in no step stands by its phase."""
+    found = compared(
+        generation(tmp_path / "a.json", name, 0), generation(tmp_path / "b.json", name, 3)
+    )
+    rows = {r.key: (r.before_ns, r.after_ns) for r in found.levels.step}
+    assert rows == {
+        "prefill": (50_000, 50_000),
+        f"{name}[0]": (55_000, 55_000),
+        f"{name}[1]": (25_000, 25_000),
+    }
+
+
 def test_slower_in_the_median_and_faster_in_the_mean_is_undecided(tmp_path: Path) -> None:
     before = steps(tmp_path / "a.json", [50_000] * 8 + [500_000])
     after = steps(tmp_path / "b.json", [60_000 + i for i in range(9)])
@@ -129,6 +168,7 @@ def test_recordings_of_the_same_work_are_samples(tmp_path: Path) -> None:
     assert (found.unit, found.samples, found.before.samples) == ("trace", "trace", 5)
     assert (found.total.before_ns, found.total.after_ns) == (13_002, 16_002)
     assert found.total.verdict == "slower"
+    assert row(found.levels.step, "other").significant
     assert_sums_to_total(found)
 
 

@@ -39,7 +39,7 @@ def test_another_architecture(shared_traces: Path) -> None:
     found = pair(shared_traces, f"tracelens/h100/{OWL}", f"tracelens/mi300/{OWL}")
     assert (found.total.before_ns, found.total.after_ns) == (1_078_288_379, 908_338_155)
     assert headline(found).startswith(
-        "1.19x faster, not judged: 1.08 s -> 908 ms; attention -242 ms;"
+        "1.19x faster on AMD Instinct MI300X VF than on NVIDIA H100 80GB HBM3, not judged: 1.08 s -> 908 ms; attention -242 ms;"
     )
     assert [r.code for r in found.comparable.reasons] == ["MM-N045"]
     kernels = found.levels.kernel
@@ -53,6 +53,9 @@ def test_another_architecture(shared_traces: Path) -> None:
 def test_another_library_and_world_size(shared_traces: Path) -> None:
     found = pair(shared_traces, "hta/trace_diff/control", "hta/trace_diff/test")
     assert (found.unit, found.total.verdict) == ("step", "slower")
+    assert headline(found).startswith(
+        "1.60x slower on Tesla V100-SXM2-16GB than on NVIDIA A100-PG509-200: 77.4 ms -> 124 ms per step; linear +21.0 ms,"
+    )
     assert found.comparable.ok
     assert {"MM-N045", "MM-N047", "MM-N053"} <= {r.code for r in found.comparable.reasons}
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 
+from mmprof.analyzers.errors import MmprofError
+from mmprof.cli.output import Destination
 from tests.cli.conftest import Invoke
 from tests.gate.conftest import STEADY_US, WriteLoop
 
@@ -48,7 +52,7 @@ def test_what_is_crossed_is_said(invoke: Invoke, write_loop: WriteLoop, base: Pa
         "busy_time>+5%",
     )
 
-    assert outcome.out.splitlines()[0] == "FAIL: 1 of 1 conditions is crossed"
+    assert outcome.out.splitlines()[0] == "FAIL: 1 condition is crossed"
     told = " ".join(outcome.out.split())
     assert (
         "busy_time>+5% (--fail-on), rank 0, device 0: busy_time is 49.0 us, 5.95 us above the limit of 43.0 us "
@@ -215,3 +219,123 @@ def test_analyze_takes_no_changes(invoke: Invoke, write_loop: WriteLoop) -> None
 
     assert outcome.code == 2
     assert "mmprof check TRACE --baseline BASE" in outcome.err
+
+
+def edited(base: Path, change: Callable[[dict[str, Any]], object], name: str = "e.json") -> Path:
+    document = json.loads(base.read_text())
+    change(document)
+    path = base.with_name(name)
+    path.write_text(json.dumps(document, sort_keys=True, indent=2))
+    return path
+
+
+def test_a_baseline_is_known_by_its_schema_wherever_it_stands(
+    invoke: Invoke, write_loop: WriteLoop, base: Path
+) -> None:
+    """Sorted keys move it to the end."""
+    path = edited(base, lambda document: None)
+    assert path.read_text().index('"devices"') < path.read_text().index('"schema"')
+
+    outcome = invoke(
+        "check", write_loop("t.json"), "--baseline", path, "--fail-on", "step_time>+5%"
+    )
+
+    assert (outcome.code, outcome.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("change", "flaw"),
+    [
+        (lambda d: d.update(steps=[]), "no steps"),
+        (lambda d: d["metrics"].pop("idle_time"), "no idle_time"),
+        (
+            lambda d: d["metrics"]["idle_time"]["samples"][0].pop(),
+            "idle_time has other samples than steps",
+        ),
+        (
+            lambda d: d["metrics"]["step_time"].update(value=1e300),
+            "step_time has a number beyond 2^62",
+        ),
+    ],
+)
+def test_an_edited_baseline_is_refused(
+    invoke: Invoke,
+    write_loop: WriteLoop,
+    base: Path,
+    change: Callable[[dict[str, Any]], object],
+    flaw: str,
+) -> None:
+    path = edited(base, lambda document: change(document["devices"][0]))
+
+    outcome = invoke(
+        "check", write_loop("t.json"), "--baseline", path, "--fail-on", "idle_share>+5%"
+    )
+
+    assert outcome.code == 2
+    assert f"found: rank 0, device 0: {flaw}" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("nope.json", "no such file or directory"), (".", "Is a directory")]
+)
+def test_a_baseline_that_is_no_file(invoke: Invoke, name: str, found: str) -> None:
+    outcome = invoke("baseline", "show", name)
+
+    assert outcome.err.splitlines()[:2] == [
+        f"error[MM-E001]: cannot read {name}",
+        f"found: {found}",
+    ]
+
+
+def test_a_trace_of_the_baseline_itself_is_noted(
+    invoke: Invoke, write_loop: WriteLoop, base: Path
+) -> None:
+    """A gate that compares a trace with itself never shuts."""
+    arguments = ("--baseline", base, "--fail-on", "step_time>+5%")
+    said = "Note: before.json is a trace of the baseline itself"
+
+    assert said in invoke("check", "before.json", *arguments).out
+    assert said not in invoke("check", write_loop("after.json", SLOWER_US), *arguments).out
+
+
+def test_endless_nesting_is_a_bad_setting(invoke: Invoke) -> None:
+    Path("pyproject.toml").write_text("x = " + "[" * 50_000)
+
+    outcome = invoke("check", "t.json")
+
+    assert outcome.err.startswith("error[MM-E083]")
+
+
+def test_a_folder_that_is_gone_has_no_settings(
+    invoke: Invoke, write_loop: WriteLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = write_loop("t.json")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    assert invoke("check", trace, "--fail-on", "idle_share>1").code == 0
+
+
+def test_an_output_that_cannot_be_written_is_annotated(
+    invoke: Invoke, write_loop: WriteLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    trace = write_loop("t.json")
+
+    def full(*_: object, **__: object) -> None:
+        raise MmprofError("MM-E031", "cannot write r.json")
+
+    monkeypatch.setattr(Destination, "write", full)
+    outcome = invoke("check", trace, "--fail-on", "idle_share>1", "-o", "r.json")
+
+    assert outcome.code == 2
+    assert "::error title=mmprof check%3A MM-E031::cannot write r.json" in outcome.err
+
+
+def test_analyze_refuses_a_limit_of_another_kind(invoke: Invoke, write_loop: WriteLoop) -> None:
+    outcome = invoke("analyze", write_loop("t.json"), "--fail-on", "idle_share>40")
+
+    assert outcome.code == 2
+    assert "the limit of 'idle_share>40' does not fit 'idle_share'" in outcome.err

@@ -157,3 +157,49 @@ def test_points_are_of_changes_only() -> None:
 
 def test_units_of_memory() -> None:
     assert parse_threshold("peak_memory>1.5GiB").limit == 1.5 * 1024**3
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (
+            "idle_share>40",
+            "a share takes %, or a number of at most 1; a change of it takes pp as well",
+        ),
+        (
+            "idle_share>+5",
+            "a share takes %, or a number of at most 1; a change of it takes pp as well",
+        ),
+        (
+            "idle_share>5ms",
+            "a share takes %, or a number of at most 1; a change of it takes pp as well",
+        ),
+        ("step_time>40%", "a time takes ns, us, ms or s"),
+        ("step_time>2MiB", "a time takes ns, us, ms or s"),
+        ("step_time>+5pp", "a time takes ns, us, ms or s"),
+        ("launches>3s", "a count takes no unit"),
+    ],
+)
+def test_a_limit_of_another_kind_is_refused(text: str, hint: str) -> None:
+    """Such a condition would never hold, or always: a gate that is open, or one that is shut."""
+    with pytest.raises(MmprofError, match="does not fit") as caught:
+        judged(text, device(), device())
+
+    assert (caught.value.code, caught.value.hint) == ("MM-E023", hint)
+
+
+@pytest.mark.parametrize("text", ["idle_share>1", "idle_share>+0.05", "launches>+5%"])
+def test_a_limit_of_the_same_kind_is_judged(text: str) -> None:
+    assert judged(text, device(), device()).status == "ok"
+
+
+def test_a_limit_that_nothing_reaches_is_refused() -> None:
+    with pytest.raises(MmprofError, match="cannot read the condition"):
+        parse_threshold("step_time>1e999")
+
+
+def test_a_baseline_in_another_unit_has_no_such_metric() -> None:
+    before = DeviceMetrics(0, 0, "H100", "step", [8], {"step_time": Metric("bytes", 100)})
+
+    with pytest.raises(MmprofError, match=r"base\.json has no 'step_time'"):
+        judged("step_time>+1%", device(), before)

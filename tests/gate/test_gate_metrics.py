@@ -130,3 +130,25 @@ def test_the_catalog_names_what_there_is(write_loop: WriteLoop) -> None:
     assert {n: metrics[n].unit for n in plain if n in metrics} == {
         n: CATALOG[n][0] for n in plain if n in metrics
     }
+
+
+def test_what_no_step_had_is_zero_in_each(tmp_path: Path) -> None:
+    """One kernel is the whole window: no idle time, and a share of it all the same."""
+    t = TraceBuilder()
+    t.launch(GEMM, at=1_000, call_ns=1_000, kernel=(3_000, 9_000))
+
+    device = only(t.write(tmp_path / "t.json"))
+
+    assert device.metrics["idle_time"].value == 0
+    assert device.samples("idle_time") == device.samples("idle_share") == [[0.0]]
+    assert device.samples("class.attention.share") == [[0.0]]
+
+
+def test_a_recording_counts_once(write_loop: WriteLoop) -> None:
+    """Copies of one recording would look like runs that never differ."""
+    same = [str(write_loop(name)) for name in ("a.json", "b.json")]
+
+    with pytest.raises(MmprofError, match="are one recording") as caught:
+        measure(same, Options())
+
+    assert caught.value.code == "MM-E082"

@@ -6,9 +6,11 @@ import importlib
 import json
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
+from mmprof.cli.pytest_gate.marks import limits
 from tests.conftest import ROOT
 
 if sys.version_info >= (3, 11):
@@ -57,6 +59,15 @@ def test_fixture(mmprof_trace, tmp_path):
     assert run.report.value("window_ns") == run.metrics["window_time"]
     run.check("idle_share>1", "busy_time>+0%", baseline=run.path)
     run.check("activities>2")
+
+def test_without_a_condition(mmprof_trace):
+    with mmprof_trace() as run:
+        work()
+    run.check()
+
+@pytest.mark.mmprof(max_idle_share=40)
+def test_a_share_in_percent():
+    work()
 """
 
 
@@ -81,7 +92,7 @@ def test_recorded_tests(pytester: pytest.Pytester, run_pytest) -> None:
 
     result = run_pytest()
 
-    result.assert_outcomes(passed=2, failed=3)
+    result.assert_outcomes(passed=2, failed=5)
     out = result.stdout
     out.fnmatch_lines(
         [
@@ -90,8 +101,10 @@ def test_recorded_tests(pytester: pytest.Pytester, run_pytest) -> None:
             "CPU, main thread: in operators * %*",
             "mmprof analyze *test_crossed0/mmprof-trace.json.gz",
             "E       assert 1 == 2",
-            "*mmprof: 1 of 1 conditions is crossed",
+            "*mmprof: 1 condition is crossed",
             "  check: activities is *, * above the limit of 2",
+            "mmprof MM-E084: the marker mmprof limits nothing",
+            "mmprof MM-E023: the limit of 'idle_share>40' does not fit 'idle_share'",
         ]
     )
     out.no_fnmatch_line("*During handling of*")
@@ -110,6 +123,14 @@ def test_recorded_tests(pytester: pytest.Pytester, run_pytest) -> None:
         (
             "fail_on=3",
             "mmprof MM-E084: the marker mmprof takes a condition or a list of them for fail_on",
+        ),
+        (
+            "max_step_ms=1, baseline=3",
+            "mmprof MM-E084: the marker mmprof takes a path for baseline",
+        ),
+        (
+            "max_step_ms=1, strict='no'",
+            "mmprof MM-E084: the marker mmprof takes True or False for strict",
         ),
         ("max_step_ms=1", "mmprof MM-E050: recording a test needs torch"),
     ],
@@ -132,6 +153,7 @@ def test_what_cannot_be_recorded(
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([told])
     result.stdout.no_fnmatch_line("*must not run*")
+    result.stdout.no_fnmatch_line("*During handling of*")
 
 
 def test_a_typo_is_answered_with_the_nearest_keyword(pytester: pytest.Pytester, run_pytest) -> None:
@@ -140,6 +162,38 @@ def test_a_typo_is_answered_with_the_nearest_keyword(pytester: pytest.Pytester, 
     run_pytest().stdout.fnmatch_lines(
         ["found: max_step_ms, *, fail_on, baseline, strict", "try: did you mean 'max_idle_ms'?"]
     )
+
+
+def test_what_pytest_does_not_call_itself_fails(pytester: pytest.Pytester, run_pytest) -> None:
+    """Such a test would pass, whatever its limits."""
+    pytester.makepyfile(
+        """
+        import pytest, unittest
+
+        class TestOld(unittest.TestCase):
+            @pytest.mark.mmprof(max_idle_share=0)
+            def test_marked(self): pass
+
+            def test_plain(self): pass
+        """
+    )
+    result = run_pytest()
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["the marker mmprof works for test functions of pytest only*"])
+
+
+class _Float(float):
+    """As numpy's: a float that calls itself otherwise."""
+
+    def __repr__(self) -> str:
+        return f"np.float64({float(self)})"
+
+
+def test_numbers_of_other_libraries(tmp_path: Path) -> None:
+    asked = limits({"max_idle_share": _Float(0.5)}, folder=tmp_path)
+
+    assert asked.conditions == (("idle_share>0.5", "max_idle_share=0.5"),)
 
 
 def test_tests_that_do_not_ask_are_left_alone(pytester: pytest.Pytester, run_pytest) -> None:

@@ -1,10 +1,11 @@
-"""Differences as a screen, Markdown or JSON: the same content, drawn differently."""
+"""Differences as a screen, Markdown or JSON: the same content, drawn differently; and both sides as one trace."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from mmprof.cli.formats import DOCUMENT_SUFFIXES
 from mmprof.cli.renderers.difference.documents import json, markdown
 
 if TYPE_CHECKING:
@@ -27,3 +28,9 @@ RENDERERS: Final[Mapping[str, Render]] = {
     "markdown": markdown,
 }
 """Formats of differences by name."""
+
+TRACE: Final = "trace"
+"""The format that is no text of a difference: both sides on one time line."""
+
+FORMATS: Final = (*RENDERERS, TRACE)
+SUFFIXES: Final = {**DOCUMENT_SUFFIXES, ".gz": TRACE, ".zst": TRACE}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,15 +11,19 @@ from mmprof.cli.renderers.difference.headline import EXPLAINED, explaining, per,
 from mmprof.cli.renderers.safe import label
 
 if TYPE_CHECKING:
-    from mmprof.analyzers.diff.result import Difference, Row, SideFacts
+    from mmprof.analyzers.diff.result import Difference, Handling, Row, SideFacts
 
 COLUMNS: Final = ("before", "after", "delta", "change", "detectable", "p")
 """Headings after the name of the row: all numbers."""
+
+_CHANGE: Final = 1 + COLUMNS.index("change")
+_DETECTABLE: Final = COLUMNS.index("detectable")
 
 TITLES: Final = {
     "class": "class",
     "cause": "idle cause",
     "phase": "phase",
+    "step": "step",
     "module": "module",
     "op": "operator and shapes",
     "kernel": "kernel",
@@ -29,8 +33,16 @@ _SIGN: Final = "~"
 _LEAST_ROWS: Final = 5
 """Where one row makes most of the change, the next ones are still worth a look."""
 
+_FEW_STEPS: Final = 0.5
 _SILENT: Final = frozenset({"idle", "busy", "unattributed", "other"})
 _SAID: Final = {"appeared": "new", "disappeared": "gone"}
+_MEANINGS: Final = {
+    ("cause", "outside"): "the device ran other steps, or what was launched before the recording",
+    ("phase", "other"): "outside all phases",
+    ("step", "other"): "outside all steps and phases",
+    ("module", "unattributed"): "outside any module, as far as the trace says",
+    ("op", "unattributed"): "outside any operator",
+}
 _HANDLED: Final = {
     "refused": "NOT COMPARABLE",
     "normalised": "normalised",
@@ -45,12 +57,14 @@ class LevelTable:
     """The rows of one level that make most of the change.
 
     Attributes:
+        level: Name of the level.
         title: Heading of the first column.
         columns: Headings of the others.
         rows: Cells.
         remark: How much of the change they make, and how many rows are left out.
     """
 
+    level: str
     title: str
     columns: Cells
     rows: list[Cells]
@@ -58,31 +72,46 @@ class LevelTable:
 
 
 def facts(found: Difference) -> Iterator[str]:
-    """What was compared, on what basis, and what differs besides."""
+    """What was compared, on what basis, and what makes that doubtful."""
     yield f"{_side(found.before)}  ->  {_side(found.after)}"
     yield _basis(found)
     if found.total.reason:
         yield f"not judged: {found.total.reason}"
-    for reason in found.comparable.reasons:
-        yield f"{_HANDLED[reason.handling]}: {reason.message} ({reason.code})"
+    yield from _differing(found, lambda handling: handling != "noted")
+
+
+def notes(found: Difference) -> Iterator[str]:
+    """What differs besides, and is left as it is."""
+    yield from _differing(found, lambda handling: handling == "noted")
 
 
 def tables(found: Difference, *, by: str = "", top: int) -> Iterator[LevelTable]:
     """The levels that say something, or the one that was asked for."""
-    for name, title in TITLES.items():
-        rows: list[Row] = getattr(found.levels, "class_" if name == "class" else name)
-        if by == name or (not by and _says_something(rows)):
-            yield _table(found, title, rows, top=top, every=bool(by))
+    for level in TITLES:
+        rows: list[Row] = getattr(found.levels, "class_" if level == "class" else level)
+        if by == level or (not by and _says_something(level, rows)):
+            yield _table(found, level, rows, top=top, every=bool(by))
 
 
-def legend(found: Difference) -> str:
-    """What the marks mean; empty where there are none."""
-    if found.total.interval_ns is None:
-        return ""
-    return (
-        f"{_SIGN} may be noise (Mann-Whitney; at most 5 % of what a table calls changed is not). ( ) cannot be judged: too "
-        "few samples for so many rows. detectable: a change that these samples would show four times out of five"
-    )
+def legend(shown: Sequence[LevelTable]) -> Iterator[str]:
+    """What the marks and words of some tables mean."""
+    changes = {row[_CHANGE] for table in shown for row in table.rows if len(row) > _CHANGE}
+    if _SIGN in changes:
+        yield f"{_SIGN}: may be noise (Mann-Whitney; at most 5 % of what a table calls changed is not)"
+    if any(change.startswith("(") for change in changes):
+        yield "( ): not judged, too few samples"
+    if any(COLUMNS[_DETECTABLE] in table.columns for table in shown):
+        yield "detectable: a change that these samples would show four times out of five"
+    named = dict.fromkeys((table.level, row[0]) for table in shown for row in table.rows)
+    for level, word in named:
+        if meaning := _MEANINGS.get((level, word)):
+            yield f"{TITLES[level]} {word}: {meaning}"
+
+
+def _differing(found: Difference, which: Callable[[Handling], bool]) -> Iterator[str]:
+    for reason in found.comparable.reasons:
+        if which(reason.handling):
+            yield f"{_HANDLED[reason.handling]}: {reason.message} ({reason.code})"
 
 
 def _side(side: SideFacts) -> str:
@@ -104,12 +133,20 @@ def _samples(found: Difference) -> str:
     return f"{before} {found.samples}{'s' * (before != 1)} before and {after} after"
 
 
-def _says_something(rows: list[Row]) -> bool:
-    """Whether a level changed, and has more than time that it says nothing of."""
-    return any(row.delta_ns for row in rows) and any(row.key not in _SILENT for row in rows)
+def _says_something(level: str, rows: list[Row]) -> bool:
+    """Whether a level changed, and says more of it than the total does; steps do where few of them make the change."""
+    if level == "step" and explaining(rows) > _FEW_STEPS * len(rows):
+        return False
+    is_more = len(rows) > 1 and any(row.key not in _SILENT for row in rows)
+    return is_more and any(row.delta_ns for row in rows)
 
 
-def _table(found: Difference, title: str, rows: list[Row], *, top: int, every: bool) -> LevelTable:
+def _title(found: Difference, level: str) -> str:
+    is_part = level == found.unit == "step"
+    return TITLES[level] + (" (part of the mean)" if is_part else "")
+
+
+def _table(found: Difference, level: str, rows: list[Row], *, top: int, every: bool) -> LevelTable:
     judged = any(row.significant is not None for row in rows)
     count, changed = explaining(rows), sum(row.delta_ns != 0 for row in rows)
     shown = rows[: top if every else min(max(count, _LEAST_ROWS), changed, top)]
@@ -117,7 +154,8 @@ def _table(found: Difference, title: str, rows: list[Row], *, top: int, every: b
     cells = [_cells(row, sampled=found.total.interval_ns is not None) for row in shown]
     cells = [line[: len(columns) + 1] for line in cells]
     cells.append(_total(found, len(columns)))
-    return LevelTable(title, columns, cells, _remark(count, len(shown), len(rows)))
+    remark = _remark(count, len(shown), len(rows))
+    return LevelTable(level, _title(found, level), columns, cells, remark)
 
 
 def _cells(row: Row, *, sampled: bool) -> Cells:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from mmprof.cli.renderers.difference.content import LevelTable, facts, legend, tables
+from mmprof.cli.renderers.difference.content import LevelTable, facts, legend, notes, tables
 from mmprof.cli.renderers.difference.headline import headline
 from mmprof.cli.renderers.safe import label, markdown_cell, markdown_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from mmprof.analyzers.diff.result import Difference
     from mmprof.cli.renderers import RenderOptions
@@ -34,14 +34,18 @@ def markdown(found: Difference, options: RenderOptions) -> str:
 
 def _blocks(found: Difference, options: RenderOptions) -> Iterator[str]:
     yield f"**{_text(headline(found))}**"
-    yield "\n".join(f"- {_text(line)}" for line in facts(found))
-    for at, table in enumerate(tables(found, by=options.by, top=options.top)):
-        yield from _open(table) if at < _OPEN or options.by else _folded(table)
-    if said := legend(found):
-        yield _text(said)
+    yield _listed(facts(found))
+    if noted := _listed(notes(found)):
+        yield from _folded("What differs besides", [noted])
+    shown = list(tables(found, by=options.by, top=options.top))
+    for at, table in enumerate(shown):
+        is_open = at < _OPEN or options.by
+        yield from _table(table) if is_open else _folded(f"By {table.title}", _table(table))
+    if meant := _listed(legend(shown)):
+        yield from _folded("What the marks mean", [meant])
 
 
-def _open(table: LevelTable) -> Iterator[str]:
+def _table(table: LevelTable) -> Iterator[str]:
     rule = ["---", *["---:"] * len(table.columns)]
     cells = [[markdown_cell(row[0]), *map(_text, row[1:])] for row in table.rows]
     lines = [[table.title, *table.columns], rule, *cells]
@@ -49,10 +53,14 @@ def _open(table: LevelTable) -> Iterator[str]:
     yield _text(table.remark)
 
 
-def _folded(table: LevelTable) -> Iterator[str]:
-    yield f"<details><summary>By {table.title}</summary>"
-    yield from _open(table)
+def _folded(summary: str, blocks: Iterable[str]) -> Iterator[str]:
+    yield f"<details><summary>{summary}</summary>"
+    yield from blocks
     yield "</details>"
+
+
+def _listed(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {_text(line)}" for line in lines)
 
 
 def _text(line: str) -> str:

@@ -6,15 +6,17 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mmprof.cli.renderers import units
+from mmprof.cli.renderers.safe import label
 
 if TYPE_CHECKING:
-    from mmprof.analyzers.diff.result import Difference, Row, Total
+    from mmprof.analyzers.diff.result import Difference, Row, SideFacts, Total
 
 EXPLAINED: Final = 0.9
 """Share of all changes that a list of rows is cut at."""
 
 _MOST_CAUSES: Final = 4
-_WAITING: Final = {
+_DEVICE_COLUMNS: Final = 32
+WAITING: Final = {
     "sync": "idle in synchronisation",
     "allocator": "idle in the allocator",
     "runtime": "idle in runtime calls",
@@ -33,10 +35,22 @@ _WAITING: Final = {
 
 
 class Change(NamedTuple):
-    """A part of the total's change."""
+    """A part of the total's change.
+
+    Attributes:
+        name: What it is called in a sentence.
+        delta_ns: How much more time it takes.
+        is_noise: Whether it was judged to be no change.
+    """
 
     name: str
     delta_ns: int
+    is_noise: bool
+
+    @classmethod
+    def of(cls, row: Row, name: str) -> Change:
+        """The part that a row is of."""
+        return cls(name, row.delta_ns, row.significant is False)
 
 
 def headline(found: Difference) -> str:
@@ -45,7 +59,8 @@ def headline(found: Difference) -> str:
     if total.verdict == "no change":
         return _no_change(found)
     moved = f"{units.duration(total.before_ns)} -> {units.duration(total.after_ns)}{per(found)}"
-    parts = [f"{_moved(total)}: {moved}", *_because(_causes(found), total.delta_ns)]
+    said = f"{_moved(total)}{_on_devices(found)}{_unjudged(total)}"
+    parts = [f"{said}: {moved}", *_because(_causes(found), total.delta_ns)]
     return "; ".join(parts)
 
 
@@ -78,14 +93,29 @@ def explaining(rows: Sequence[Row]) -> int:
 
 
 def _moved(total: Total) -> str:
-    """`1.31x faster`, or what can be said without a verdict."""
+    """`1.31x faster`; the factor is before / after where it is faster, after / before where it is slower."""
     if total.times_faster:
-        words = f"{units.factor(total.times_faster)} faster"
-    elif total.times_slower:
-        words = f"{units.factor(total.times_slower)} slower"
-    else:
-        words = "As long as before"
-    return f"{words}, not judged" if total.verdict == "undecided" else words
+        return f"{units.factor(total.times_faster)} faster"
+    if total.times_slower:
+        return f"{units.factor(total.times_slower)} slower"
+    return "As long as before"
+
+
+def _unjudged(total: Total) -> str:
+    return ", not judged" if total.verdict == "undecided" else ""
+
+
+def _on_devices(found: Difference) -> str:
+    """` on Tesla V100 than on A100` where the change is one of the device."""
+    before, after = (_device(side) for side in (found.before, found.after))
+    if not before or not after or before == after:
+        return ""
+    return f" on {after} {'than' if found.total.delta_ns else 'as'} on {before}"
+
+
+def _device(side: SideFacts) -> str:
+    """The name of a side's devices; empty where they have several or none."""
+    return label(side.devices[0], _DEVICE_COLUMNS) if len(side.devices) == 1 else ""
 
 
 def _no_change(found: Difference) -> str:
@@ -99,31 +129,28 @@ def _no_change(found: Difference) -> str:
 
 def _causes(found: Difference) -> list[Change]:
     """Busy time by class and idle time by cause: each nanosecond of the total once, the largest change first."""
-    busy = (Change(_plain(r.key), r.delta_ns) for r in found.levels.class_ if r.key != "idle")
-    idle = (
-        Change(_WAITING.get(r.key, f"idle {r.key}"), r.delta_ns)
-        for r in found.levels.cause
-        if r.key != "busy"
-    )
+    busy = (Change.of(r, _plain(r.key)) for r in found.levels.class_ if r.key != "idle")
+    idle = (Change.of(r, WAITING[r.key]) for r in found.levels.cause if r.key != "busy")
     return sorted([*busy, *idle], key=lambda change: -abs(change.delta_ns))
 
 
 def _because(causes: Sequence[Change], delta_ns: int) -> list[str]:
-    """What makes most of the change, and what works against it."""
+    """What makes most of the change, and what works against it; noise has its share, and is not named."""
     whole, reached = sum(abs(c.delta_ns) for c in causes), 0
     main: list[Change] = []
     for change in causes[:_MOST_CAUSES]:
         if reached < EXPLAINED * whole:
             main.append(change)
             reached += abs(change.delta_ns)
-    with_it = [c for c in main if c.delta_ns * delta_ns > 0]
-    against = [c for c in main if c.delta_ns * delta_ns < 0]
+    named = [c for c in main if not c.is_noise]
+    with_it = [c for c in named if c.delta_ns * delta_ns > 0]
+    against = [c for c in named if c.delta_ns * delta_ns < 0]
     said = [_listed(with_it)] if with_it else []
     return said + ([f"but {_listed(against)}"] if against else [])
 
 
 def _listed(changes: Iterable[Change]) -> str:
-    return ", ".join(f"{name} {signed(delta_ns)}" for name, delta_ns in changes)
+    return ", ".join(f"{change.name} {signed(change.delta_ns)}" for change in changes)
 
 
 def _plain(name: str) -> str:

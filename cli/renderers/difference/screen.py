@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
-from mmprof.cli.renderers.difference.content import LevelTable, facts, legend, tables
+from mmprof.cli.renderers.difference.content import LevelTable, facts, legend, notes, tables
 from mmprof.cli.renderers.difference.headline import headline
 from mmprof.cli.renderers.screen.canvas import Canvas
 from mmprof.cli.renderers.screen.layout import Column, grid, prose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rich.console import RenderableType
 
@@ -26,14 +26,20 @@ _VITAL: Final = 4
 def screen(found: Difference, options: RenderOptions) -> str:
     """The headline, what was compared, and a table a level."""
     canvas = Canvas.of(options)
-    blocks = [prose(headline(found), canvas, _STYLES.get(found.total.verdict, "bold"))]
-    blocks += (prose(line, canvas, "dim") for line in facts(found))
-    drawn: list[RenderableType] = [*blocks]
-    for table in tables(found, by=options.by, top=options.top):
+    drawn: list[RenderableType] = [
+        prose(headline(found), canvas, _STYLES.get(found.total.verdict, "bold")),
+        *_dim((*facts(found), *notes(found)), canvas),
+    ]
+    shown = list(tables(found, by=options.by, top=options.top))
+    for table in shown:
         drawn += _table(table, canvas)
-    if said := legend(found):
-        drawn += [Text(""), prose(said, canvas, "dim")]
+    if meant := [*_dim(legend(shown), canvas)]:
+        drawn += [Text(""), *meant]
     return canvas.draw(drawn)
+
+
+def _dim(lines: Iterable[str], canvas: Canvas) -> Iterator[RenderableType]:
+    return (prose(line, canvas, "dim") for line in lines)
 
 
 def _table(table: LevelTable, canvas: Canvas) -> Iterator[RenderableType]:
@@ -42,4 +48,4 @@ def _table(table: LevelTable, canvas: Canvas) -> Iterator[RenderableType]:
     columns = [Column(table.title, vital=True), *numbers]
     styles = [*[""] * (len(table.rows) - 1), "bold"]
     yield grid(canvas, columns, table.rows, styles=styles)
-    yield prose(table.remark, canvas, "dim")
+    yield from _dim([table.remark], canvas)

@@ -44,7 +44,12 @@ def verdict(check: Check) -> str:
         counted = "1 condition is" if len(check.judgements) == 1 else f"{whole} conditions are"
         return f"PASS: {counted} kept{noisy}"
     crossed = len(check.crossed)
-    return f"FAIL: {units.count(crossed)} of {whole} conditions {'is' if crossed == 1 else 'are'} crossed{noisy}"
+    counted = (
+        "1 condition"
+        if len(check.judgements) == 1
+        else f"{units.count(crossed)} of {whole} conditions"
+    )
+    return f"FAIL: {counted} {'is' if crossed == 1 else 'are'} crossed{noisy}"
 
 
 def subject(check: Check) -> str:
