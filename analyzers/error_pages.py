@@ -264,8 +264,8 @@ ERROR_PAGES: Final[dict[str, ErrorPage]] = {
     ),
     "MM-E084": ErrorPage(
         "a mmprof marker cannot be used",
-        "@pytest.mark.mmprof takes keywords that begin with max_, fail_on with a condition or a list of them, baseline and strict. The "
-        "error lists the keywords. Recording a test needs torch.",
+        "@pytest.mark.mmprof takes keywords that begin with max_, fail_on with a condition or a list of them, baseline "
+        "and strict. The error lists the keywords. Recording a test needs torch.",
     ),
     "MM-E090": ErrorPage(
         "results do not add up",

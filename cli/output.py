@@ -79,12 +79,7 @@ def make_folder(path: Path) -> None:
 
 def print_result(text: str) -> None:
     """Write to standard output. A reader that has had enough (`| head`) is no error."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more at its end, and would complain then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _write(sys.stdout, text)
 
 
 def report_error(error: MmprofError, *, as_json: bool) -> None:
@@ -109,8 +104,17 @@ def report_error(error: MmprofError, *, as_json: bool) -> None:
 
 
 def say(text: str) -> None:
-    """Write a line to standard error."""
-    sys.stderr.write(f"{text}\n")
+    """Write a line to standard error. It must not change an exit code that nobody reads it (`2>&1 | head`)."""
+    _write(sys.stderr, f"{text}\n")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more at its end, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def wants_color(stream: TextIO) -> bool:

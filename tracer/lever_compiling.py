@@ -25,9 +25,15 @@ def why_not_compiled(workload: Workload, device: str) -> str:
     """Why compiling a workload is not possible, or would have no effect; empty where it would."""
     if not workload.models:
         return "the workload names no model to compile"
+    generator = next(filter(None, map(_why_not_generator, generators(workload))), "")
+    return why_no_compiler(device) or generator
+
+
+def why_no_compiler(device: str) -> str:
+    """What torch.compile needs of the machine and does not find; empty where nothing is missing."""
     if device.startswith("cpu") and not any(map(shutil.which, ("g++", "clang++", "c++"))):
         return "needs a C++ compiler, which is not installed"
-    return next(filter(None, map(_why_not_generator, generators(workload))), "")
+    return ""
 
 
 def _why_not_generator(model: PreTrainedModel) -> str:

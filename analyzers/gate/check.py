@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from mmprof.analyzers.contract import Json, struct_schema
 from mmprof.analyzers.errors import MmprofError
-from mmprof.analyzers.gate.baseline import Against, BaselineInput, inputs_of, readable
+from mmprof.analyzers.gate.baseline import Against, Baseline, BaselineInput, inputs_of, readable
 from mmprof.analyzers.gate.comparability import Comparison, compared
 from mmprof.analyzers.gate.judge import CROSSED, NOISE, Condition, Judgement, judgements
 
@@ -91,6 +91,7 @@ def check(
     *,
     strict: bool = False,
     anyway: bool = False,
+    version: str = "",
 ) -> Check:
     """Judge conditions on what was measured.
 
@@ -100,11 +101,12 @@ def check(
         against: The baseline; None without one.
         strict: Count what is within the noise as crossed.
         anyway: Compare what cannot be compared; the reasons are kept in the result.
+        version: The version of mmprof that measured the traces.
 
     Raises:
         MmprofError: The baseline cannot be compared, or a condition cannot be judged.
     """
-    comparable = _comparison(measured, against)
+    comparable = _comparison(measured, against, version)
     if comparable.refused and not anyway and against:
         raise MmprofError(
             "MM-E082",
@@ -132,13 +134,19 @@ def check_schema() -> Json:
     return struct_schema(Check, SCHEMA)
 
 
-def _comparison(measured: Measured, against: Against | None) -> Comparison:
+def _comparison(measured: Measured, against: Against | None, version: str) -> Comparison:
     if against is None:
         return Comparison()
     known = against.baseline
     found = compared((known.setup, known.devices), (measured.setup, measured.devices))
+    return Comparison(found.refused, [*found.noted, *_doubts(measured, known, version)])
+
+
+def _doubts(measured: Measured, known: Baseline, version: str) -> Iterator[str]:
+    """What may explain a difference, or that there is none, and lies in the measuring."""
+    if known.mmprof and version and known.mmprof != version:
+        yield f"version of mmprof: {known.mmprof} before, {version} now"
     checked = {facts.sha256 for facts in measured.inputs}
-    itself = [
-        f"{i.name} is a trace of the baseline itself" for i in known.inputs if i.sha256 in checked
-    ]
-    return Comparison(found.refused, found.noted + itself)
+    for entry in known.inputs:
+        if entry.sha256 in checked:
+            yield f"{entry.name} is a trace of the baseline itself"

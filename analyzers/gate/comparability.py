@@ -35,7 +35,7 @@ class Comparison(Struct, frozen=True):
 
 def compared(before: Recorded, after: Recorded) -> Comparison:
     """Compare the conditions of two recordings; what one of them does not say is taken as equal."""
-    return Comparison(list(_refused(before, after)), list(_noted(before[0], after[0])))
+    return Comparison(list(_refused(before, after)), list(_noted(before, after)))
 
 
 def _refused(before: Recorded, after: Recorded) -> Iterator[str]:
@@ -49,7 +49,7 @@ def _refused(before: Recorded, after: Recorded) -> Iterator[str]:
         if known := devices.get((device.rank, device.device)):
             yield from _other_device(known, device)
         else:
-            yield f"rank {device.rank}, device {device.device} is not in the baseline"
+            yield f"{_place(device)} is not in the baseline"
 
 
 def _other_work(one: Setup, other: Setup) -> Iterator[str]:
@@ -78,8 +78,7 @@ def _other_manner(one: Setup, other: Setup) -> Iterator[str]:
 
 
 def _other_device(one: DeviceMetrics, other: DeviceMetrics) -> Iterator[str]:
-    where = "host" if other.device == _HOST else f"device {other.device}"
-    place = f"rank {other.rank}, {where}"
+    place = _place(other)
     if one.name and other.name and one.name != other.name:
         yield _differs(f"{place}: device", one.name, other.name)
     if one.step != other.step:
@@ -88,9 +87,19 @@ def _other_device(one: DeviceMetrics, other: DeviceMetrics) -> Iterator[str]:
         yield _differs(f"{place}: number of steps", *(_listed(d.steps) for d in (one, other)))
 
 
-def _noted(one: Setup, other: Setup) -> Iterator[str]:
-    if one.torch and other.torch and one.torch != other.torch:
-        yield _differs("version of torch", one.torch, other.torch)
+def _noted(before: Recorded, after: Recorded) -> Iterator[str]:
+    one, other = before[0].torch, after[0].torch
+    if one and other and one != other:
+        yield _differs("version of torch", one, other)
+    found = {(device.rank, device.device) for device in after[1]}
+    for device in before[1]:
+        if (device.rank, device.device) not in found:
+            yield f"{_place(device)} is in the baseline only, and was not checked"
+
+
+def _place(device: DeviceMetrics) -> str:
+    where = "host" if device.device == _HOST else f"device {device.device}"
+    return f"rank {device.rank}, {where}"
 
 
 def _differs(what: str, before: object, after: object) -> str:

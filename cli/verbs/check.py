@@ -155,6 +155,7 @@ def _outcome(
     anyway: bool,
     quiet: bool,
 ) -> Outcome:
+    from mmprof import __version__  # noqa: PLC0415  (reads the installed metadata)
     from mmprof.analyzers.gate.check import check as checked  # noqa: PLC0415
     from mmprof.analyzers.gate.measure import measure  # noqa: PLC0415
     from mmprof.cli.gate import headlines, read_against  # noqa: PLC0415
@@ -164,7 +165,14 @@ def _outcome(
     with progress("checking", paths, quiet=quiet):
         against = read_against(wanted.baseline, options) if wanted.baseline else None
         measured = measure(paths, options)
-        found = checked(measured, wanted.conditions, against, strict=strict, anyway=anyway)
+        found = checked(
+            measured,
+            wanted.conditions,
+            against,
+            strict=strict,
+            anyway=anyway,
+            version=__version__,
+        )
     return Outcome(found, headlines(measured))
 
 

@@ -122,7 +122,6 @@ def test_compiled_code_waits_less_for_python(compiled: Difference) -> None:
     (python,) = rows(compiled.levels.cause, "python")
     assert python.after_ns < python.before_ns / 2
     assert "faster" in headline(compiled)
-    assert "idle in Python -" in headline(compiled)
 
 
 @pytest.mark.slow

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from mmprof import __version__
 from mmprof.analyzers.errors import MmprofError
 from mmprof.cli.output import Destination
 from tests.cli.conftest import Invoke
@@ -339,3 +343,31 @@ def test_analyze_refuses_a_limit_of_another_kind(invoke: Invoke, write_loop: Wri
 
     assert outcome.code == 2
     assert "the limit of 'idle_share>40' does not fit 'idle_share'" in outcome.err
+
+
+def test_a_baseline_of_another_version_is_noted(
+    invoke: Invoke, write_loop: WriteLoop, base: Path
+) -> None:
+    path = edited(base, lambda document: document.update(mmprof="0.0.1"))
+
+    outcome = invoke(
+        "check", write_loop("t.json"), "--baseline", path, "--fail-on", "step_time>+5%"
+    )
+
+    assert f"Note: version of mmprof: 0.0.1 before, {__version__} now" in outcome.out
+
+
+def test_nobody_reading_the_annotations_changes_no_exit_code(
+    write_loop: WriteLoop, tmp_path: Path
+) -> None:
+    """As in `mmprof check ... 2>&1 | head -1` of a workflow."""
+    trace, summary = write_loop("t.json"), tmp_path / "summary.md"
+    told = {**os.environ, "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "mmprof", "check", str(trace), "--fail-on", "idle_share>1"]
+
+    done = subprocess.run(command, stdout=writer, stderr=writer, env=told, check=False)
+    os.close(writer)
+
+    assert (done.returncode, summary.read_text()[:22]) == (0, "### mmprof check: PASS")

@@ -69,7 +69,7 @@ def test_other_conditions_are_refused(changes: dict[str, Any], reason: str) -> N
     ],
 )
 def test_other_devices_are_refused(changes: dict[str, Any], reason: str) -> None:
-    assert with_device(**changes) == Comparison([reason], [])
+    assert with_device(**changes).refused == [reason]
 
 
 def test_other_versions_are_noted() -> None:
@@ -84,3 +84,12 @@ def test_what_one_side_does_not_say_is_no_difference() -> None:
 
 def test_more_runs_of_as_many_steps_are_comparable() -> None:
     assert with_device(steps=[8, 8, 8]) == Comparison([], [])
+
+
+def test_what_was_not_checked_is_noted() -> None:
+    """A rank whose trace is missing cannot fail the gate, and somebody has to say so."""
+    both = [DEVICE, msgspec.structs.replace(DEVICE, rank=1)]
+
+    assert compared((SETUP, both), (SETUP, [DEVICE])).noted == [
+        "rank 1, device 0 is in the baseline only, and was not checked"
+    ]

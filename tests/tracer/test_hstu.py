@@ -198,8 +198,8 @@ def test_layout_of_a_jagged_batch() -> None:
 def test_position_bias_is_a_table_of_key_minus_query() -> None:
     bias = RelativeBias(max_length=3)
     bias.position.data = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0])
-    assert bias._by_position(2).tolist() == [[0.0, 1.0], [-1.0, 0.0]]
-    assert bias._by_position(3).tolist() == [[0.0, 1.0, 2.0], [-1.0, 0.0, 1.0], [-2.0, -1.0, 0.0]]
+    assert bias.by_position(2).tolist() == [[0.0, 1.0], [-1.0, 0.0]]
+    assert bias.by_position(3).tolist() == [[0.0, 1.0, 2.0], [-1.0, 0.0, 1.0], [-2.0, -1.0, 0.0]]
 
 
 def test_lengths_spread_evenly_around_the_mean() -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import wraps
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+from weakref import WeakSet
 
 import torch
 from torch import nn
@@ -30,6 +31,7 @@ every token is new, as in real text.
 """
 
 _PREPARE: Final = "prepare_inputs_for_generation"
+_random: Final[WeakSet[nn.Module]] = WeakSet()
 _generation_config = cast("Callable[..., GenerationConfig]", GenerationConfig)
 
 M = TypeVar("M", bound=nn.Module)
@@ -68,7 +70,13 @@ def random_model(make: Callable[[], M], request: Request) -> M:
     model = on_meta(make, torch_dtype(request)).to_empty(device=request.device)
     with seeded(request):
         cast("Initializable", model).init_weights()
+    _random.add(model)
     return model.eval().requires_grad_(requires_grad=False)
+
+
+def has_random_weights(model: nn.Module) -> bool:
+    """Whether `random_model` made it: what it guesses or writes says nothing about real weights."""
+    return model in _random
 
 
 def torch_dtype(request: Request) -> torch.dtype:

@@ -161,13 +161,17 @@ class RelativeBias(nn.Module):
 
     def forward(self, clock: Clock) -> Tensor:
         """The bias of query i and key j, (batch, longest, longest)."""
-        elapsed = clock.next_times[:, :, None] - clock.times[:, None, :]
-        buckets = (elapsed.abs().clamp(min=1).log() / self.BUCKET_WIDTH).long()
-        buckets = buckets.clamp(max=self.TIME_BUCKETS)
+        buckets = self.buckets(clock.next_times[:, :, None] - clock.times[:, None, :])
         by_time = self.time.index_select(0, buckets.flatten()).view_as(buckets)
-        return self._by_position(buckets.shape[1]) + by_time
+        return self.by_position(buckets.shape[1]) + by_time
 
-    def _by_position(self, longest: int) -> Tensor:
+    def buckets(self, elapsed: Tensor) -> Tensor:
+        """The buckets of times in seconds, in the same shape."""
+        buckets = (elapsed.abs().clamp(min=1).log() / self.BUCKET_WIDTH).long()
+        return buckets.clamp(max=self.TIME_BUCKETS)
+
+    def by_position(self, longest: int) -> Tensor:
+        """The bias of query i and key j by their places, (longest, longest), a view."""
         # Row i of the flipped windows begins at the distance 0 - i.
         middle = len(self.position) // 2
         near = self.position[middle - longest + 1 : middle + longest]

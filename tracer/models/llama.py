@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import copy
+from typing import TYPE_CHECKING, Final, cast
 
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from mmprof.tracer.models.decoder import DecoderShape, Lengths, of_variant
 from mmprof.tracer.models.generation import (
     greedy_generation,
+    on_meta,
     random_model,
     random_tokens,
 )
 from mmprof.tracer.workload import Workload
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import torch
+    from torch import nn
+
     from mmprof.tracer.workload import Request
 
 SHAPES: Final = {
@@ -100,3 +108,36 @@ def build(request: Request) -> Workload:
 def make_model(shape: DecoderShape, attention: str) -> LlamaForCausalLM:
     """The model of a shape, in torch's default device and dtype."""
     return LlamaForCausalLM(LlamaConfig(**shape.config(attention)))
+
+
+def with_weights(
+    make: Callable[[], LlamaForCausalLM], weights: Mapping[str, torch.Tensor]
+) -> LlamaForCausalLM:
+    """A model whose head is its embedding, with weights in float32, for inference; no memory is filled twice.
+
+    Args:
+        make: Makes the model.
+        weights: By the names of transformers, without the head.
+    """
+    model = on_meta(make)
+    model.load_state_dict(dict(weights), strict=False, assign=True)
+    model.tie_weights()
+    # the frequencies are no weights
+    model.model.rotary_emb = LlamaRotaryEmbedding(model.config)
+    return cast(
+        "LlamaForCausalLM", cast("nn.Module", model).eval().requires_grad_(requires_grad=False)
+    )
+
+
+def first_layers(model: LlamaForCausalLM, layers: int) -> LlamaForCausalLM:
+    """The model without its deeper layers, on the same weights; its head is its embedding."""
+    config = copy.deepcopy(model.config)
+    config.num_hidden_layers = layers
+    first = tuple(f"model.layers.{number}." for number in range(layers))
+    weights = {
+        name: weight
+        for name, weight in model.state_dict().items()
+        if name.startswith(first) or not name.startswith("model.layers.")
+    }
+    weights.pop("lm_head.weight")
+    return with_weights(lambda: LlamaForCausalLM(config), weights)

@@ -6,9 +6,15 @@ from typing import Final
 
 from mmprof.tracer.workload import Family, Option, Request, Size, Task, Workload
 
+RANDOM: Final = "random"
+
 
 def build(request: Request) -> Workload:
     """The workload of a request."""
+    if request.options["model"] != RANDOM:
+        from mmprof.tracer import pretrained  # noqa: PLC0415  (torch: seconds)
+
+        return pretrained.build(request)
     from mmprof.tracer.models import llama  # noqa: PLC0415  (torch: seconds)
 
     return llama.build(request)
@@ -36,6 +42,18 @@ FAMILY: Final = Family(
             "7B",
             "whose shapes full takes; 34B needs 64 GiB for its weights alone",
             ("7B", "34B"),
+        ),
+        Option(
+            "model",
+            RANDOM,
+            "whose weights: random ones of a size, bytes (2.6 M, trained for an early exit), smollm2 (135 M)",
+            (RANDOM, "bytes", "smollm2"),
+        ),
+        Option("prompt", "", "the text that a model with real weights continues; empty for its own"),
+        Option(
+            "perplexity_budget",
+            0.02,
+            "by which share a lossy lever may raise the perplexity of a model with real weights",
         ),
     ),
     source="arXiv 2308.12950; shapes as in gpt-fast, model.py",

@@ -123,7 +123,14 @@ def _basis(found: Difference) -> str:
     window = f"; window {found.window}" if found.window else ""
     of = {"step": "a mean step", "trace": "a mean trace", "window": "the whole window"}[found.unit]
     devices = " of a mean device" if max(found.before.windows, found.after.windows) > 1 else ""
-    return f"times are of {of}{devices}; {_samples(found)}{window}"
+    return f"times are of {of}{devices}; {_samples(found)}{window}{_unseen(found)}"
+
+
+def _unseen(found: Difference) -> str:
+    """What steps of one recording cannot show (docs/significance.md: their totals are called changed too often)."""
+    if found.samples != "step" or found.total.delta_ns == 0:
+        return ""
+    return "; what differs from run to run is not in them: several recordings a side would show it"
 
 
 def _samples(found: Difference) -> str:
