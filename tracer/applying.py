@@ -32,12 +32,14 @@ CODE: Final = "MM-E064"
 T = TypeVar("T", bound="nn.Module | Workload")
 
 
-def apply(target: T, levers: Sequence[str]) -> T:
+def apply(target: T, levers: Sequence[str], *, inputs: object = None) -> T:
     """Apply levers for as long as the process lives.
 
     Args:
         target: A model, which is changed in place, or a workload.
         levers: Names of `mmprof levers`, or `module:NAME`. Those that must come before others are applied first.
+        inputs: What one request of a model gets, for levers that watch a request first, as `autoquant` does: a mapping of
+            arguments by name, a tuple of arguments, or the only one. A workload has its own.
 
     Returns:
         The model, or the workload that runs under the levers.
@@ -46,7 +48,7 @@ def apply(target: T, levers: Sequence[str]) -> T:
         MmprofError: A lever does not exist, does not apply, or failed; then the model is as it was.
     """
     with ExitStack() as undone:
-        changed = undone.enter_context(applied(target, levers))
+        changed = undone.enter_context(applied(target, levers, inputs=inputs))
         # Not left to the end of the interpreter, which has nothing left that could undo them; and until then, a
         # context that nobody holds would undo them at once.
         atexit.register(undone.pop_all().close)
@@ -54,7 +56,7 @@ def apply(target: T, levers: Sequence[str]) -> T:
 
 
 @contextmanager
-def applied(target: T, levers: Sequence[str]) -> Iterator[T]:
+def applied(target: T, levers: Sequence[str], *, inputs: object = None) -> Iterator[T]:
     """Apply levers while the context is entered; see `apply`.
 
     A call of a model's `generate` is a request, for models that generate; of others, a call of the model.
@@ -64,9 +66,13 @@ def applied(target: T, levers: Sequence[str]) -> Iterator[T]:
     ordered = {name: chosen[name] for name in in_order(chosen, chosen)}
     with ExitStack() as undone:
         if isinstance(target, Workload):
+            if inputs is not None:
+                raise MmprofError(
+                    CODE, "inputs are for a model: a workload has its own", hint="leave them out"
+                )
             yield cast("T", _entered(target, ordered, undone))
         else:
-            _enter_model(target, ordered, undone)
+            _enter_model(target, ordered, inputs, undone)
             yield target
 
 
@@ -134,17 +140,31 @@ def _inapplicable(name: str, reason: str) -> MmprofError:
     )
 
 
-def _enter_model(model: nn.Module, levers: Mapping[str, Lever], undone: ExitStack) -> None:
+def _enter_model(
+    model: nn.Module, levers: Mapping[str, Lever], inputs: object, undone: ExitStack
+) -> None:
     """Apply levers to a model whose calls become requests, where a lever asks for those."""
     from mmprof.tracer.lever_models import attribute, generators  # noqa: PLC0415  (torch: seconds)
+    from mmprof.tracer.targets import request_with  # noqa: PLC0415
 
     requests = _Requests(" + ".join(levers))
     bare = Workload(type(model).__name__, {"": model}, requests.call)
+    entry = "generate" if generators(bare) else "forward"
+    if inputs is not None:
+        # Not the forward of a model, which its hooks would not see.
+        requests.watched = request_with(
+            getattr(model, entry) if entry == "generate" else model, inputs
+        )
     changed = _entered(bare, levers, undone)
     if changed.run != bare.run:
-        entry = "generate" if generators(bare) else "forward"
         wrapped = requests.through(changed.run, getattr(model, entry))
         undone.enter_context(attribute(model, entry, wrapped))
+
+
+def _unknown_request() -> object:
+    raise NotApplicableError(
+        "it watches a request first, and a model alone has none: give inputs=, or a workload"
+    )
 
 
 class _Requests:
@@ -152,9 +172,13 @@ class _Requests:
 
     Args:
         names: What the levers are called.
+
+    Attributes:
+        watched: What levers watch while they are applied, before there is a call.
     """
 
     def __init__(self, names: str) -> None:
+        self.watched: Callable[[], object] = _unknown_request
         self._names = names
         self._waiting: list[Callable[[], object]] = []
         self._called = False
@@ -162,7 +186,7 @@ class _Requests:
     def call(self) -> object:
         """What the workload runs: the call that waits."""
         self._called = True
-        return self._waiting[-1]()
+        return self._waiting[-1]() if self._waiting else self.watched()
 
     def through(
         self, run: Callable[[], object], call: Callable[..., object]

@@ -100,18 +100,20 @@ def _unplaced(workload: Workload, placement: Placement, target: str) -> Workload
 def _forward(name: str, model: nn.Module, inputs: object, placement: Placement) -> Workload:
     """A forward call of a model."""
     placed = model.to(device=placement.device or None, dtype=_dtype(placement))
-    call = _call(placed, _moved(inputs, placement))
+    call = request_with(placed, _moved(inputs, placement))
     return Workload(name, {"": placed}, call, _arguments(placement))
 
 
-def _call(model: nn.Module, inputs: object) -> Callable[[], object]:
+def request_with(call: Callable[..., object], inputs: object) -> Callable[[], object]:
+    """A call without gradients: a mapping of inputs by name, a tuple or list by place, anything else alone."""
+
     @torch.no_grad()
     def run() -> object:
         if isinstance(inputs, Mapping):
-            return model(**inputs)
+            return call(**inputs)
         if isinstance(inputs, (tuple, list)):
-            return model(*inputs)
-        return model(inputs)
+            return call(*inputs)
+        return call(inputs)
 
     return run
 

@@ -170,6 +170,7 @@ def _row(
 def _total(pair: _Pair, judged: Judged | None, *, unchanged: bool) -> Total:
     before_ns, after_ns = pair.before.total_ns, pair.after.total_ns
     verdict, reason = _verdict(pair, judged, unchanged=unchanged)
+    moved = verdict != "no change"  # a ratio of noise would be read as a result
     return Total(
         before_ns=before_ns,
         after_ns=after_ns,
@@ -177,8 +178,8 @@ def _total(pair: _Pair, judged: Judged | None, *, unchanged: bool) -> Total:
         interval_ns=(judged.low_ns, judged.high_ns) if judged else None,
         verdict=verdict,
         reason=reason,
-        times_faster=before_ns / after_ns if before_ns > after_ns > 0 else None,
-        times_slower=after_ns / before_ns if after_ns > before_ns > 0 else None,
+        times_faster=before_ns / after_ns if moved and before_ns > after_ns > 0 else None,
+        times_slower=after_ns / before_ns if moved and after_ns > before_ns > 0 else None,
         p=judged.p if judged else None,
         detectable_ns=judged.detectable_ns if judged else None,
     )

@@ -138,7 +138,7 @@ def _workload(before: Side, after: Side) -> Iterator[Reason]:
 
 def _device(before: Side, after: Side) -> Iterator[Reason]:
     names = [_joined(w.device_name for w in side.windows) for side in (before, after)]
-    if names[0] != names[1]:
+    if all(names) and names[0] != names[1]:
         yield _reason("MM-N045", "device", "noted", (names[0], names[1]))
     lost = [any(_DEVICE_LOST in r.notes for r in side.recordings) for side in (before, after)]
     if lost[0] != lost[1]:

@@ -16,6 +16,7 @@ from mmprof.cli.verbs.trace import (
     Dtype,
     Folder,
     InputLength,
+    Model,
     OutputLength,
     Seed,
     Settings,
@@ -87,6 +88,7 @@ def optimize(  # noqa: PLR0913  (the options of the command line)
     target: Target = None,
     *,
     hf: Folder = "",
+    model: Model = "",
     task: Task = "",
     size: Size = "",
     dtype: Dtype = "",
@@ -117,7 +119,7 @@ def optimize(  # noqa: PLR0913  (the options of the command line)
     from mmprof.cli.formats import format_of, render_options  # noqa: PLC0415
     from mmprof.cli.output import Destination  # noqa: PLC0415
     from mmprof.cli.renderers.optimization import RENDERERS  # noqa: PLC0415
-    from mmprof.cli.subjects import subject_of  # noqa: PLC0415
+    from mmprof.cli.subjects import subject_of, with_model  # noqa: PLC0415
     from mmprof.tracer.lever_registry import levers, levers_by_word  # noqa: PLC0415
     from mmprof.tracer.optimization.optimize import Order  # noqa: PLC0415
     from mmprof.tracer.order import Wish  # noqa: PLC0415
@@ -127,6 +129,7 @@ def optimize(  # noqa: PLR0913  (the options of the command line)
     destination.check()
     program.check()
     chosen = format_of(format_name, output, RENDERERS)
+    words, given = with_model(target or [], settings or (), model, size=size)
     wish = Wish(
         task=task,
         size=size,
@@ -136,10 +139,10 @@ def optimize(  # noqa: PLR0913  (the options of the command line)
         input_length=input_length,
         output_length=output_length,
         attention=attention,
-        settings=settings or (),
+        settings=given,
     )
     order = Order(
-        subject=subject_of(target or [], hf, wish, device=device, verb="optimize"),
+        subject=subject_of(words, hf, wish, device=device, verb="optimize"),
         levers=levers_by_word(lever) if lever else levers(),
         effort=Effort(share_of_text(precision, "--precision"), max_time, time_limit, threads, seed),
         budget_s=seconds_of(budget),

@@ -49,7 +49,9 @@ FAMILY: Final = Family(
             "whose weights: random ones of a size, bytes (2.6 M, trained for an early exit), smollm2 (135 M)",
             (RANDOM, "bytes", "smollm2"),
         ),
-        Option("prompt", "", "the text that a model with real weights continues; empty for its own"),
+        Option(
+            "prompt", "", "the text that a model with real weights continues; empty for its own"
+        ),
         Option(
             "perplexity_budget",
             0.02,

@@ -121,9 +121,20 @@ def _side(side: SideFacts) -> str:
 
 def _basis(found: Difference) -> str:
     window = f"; window {found.window}" if found.window else ""
-    of = {"step": "a mean step", "trace": "a mean trace", "window": "the whole window"}[found.unit]
+    of = {"step": _steps(found), "trace": "a mean trace", "window": "the whole window"}[found.unit]
     devices = " of a mean device" if max(found.before.windows, found.after.windows) > 1 else ""
     return f"times are of {of}{devices}; {_samples(found)}{window}{_unseen(found)}"
+
+
+def _steps(found: Difference) -> str:
+    """What a time per step is of: also what is outside the steps, and the first one, which is no sample."""
+    before, after = found.before.steps, found.after.steps
+    by = (
+        f"its {before} steps"
+        if before == after
+        else f"its steps, {before} before and {after} after"
+    )
+    return f"a mean step, the whole window by {by}"
 
 
 def _unseen(found: Difference) -> str:
@@ -135,9 +146,10 @@ def _unseen(found: Difference) -> str:
 
 def _samples(found: Difference) -> str:
     before, after = found.before.samples, found.after.samples
+    each = f"{found.samples}{'s' * (max(before, after) != 1)}"
     if before == after:
-        return f"{before} {found.samples}{'s' * (before != 1)} on each side"
-    return f"{before} {found.samples}{'s' * (before != 1)} before and {after} after"
+        return f"judged by {before} {each} on each side"
+    return f"judged by {before} {each} before and {after} after"
 
 
 def _says_something(level: str, rows: list[Row]) -> bool:
