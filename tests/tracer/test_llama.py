@@ -94,7 +94,7 @@ def test_dtype_and_attention_are_the_requests() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"options": {"variant": "34B"}}, "size tiny has no variant 34B, only 7B"),
+        ({"options": {**TINY.options, "variant": "34B"}}, "size tiny has no variant 34B, only 7B"),
         ({"input_length": 2000, "output_length": 49}, "exceed the model's 2048 positions"),
     ],
 )
