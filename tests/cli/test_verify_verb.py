@@ -115,12 +115,15 @@ def test_the_json_is_the_document_and_fits_its_schema() -> None:
     assert msgspec.convert(document, Verification) == FOUND
 
 
-def test_levers_lists_all_and_tells_of_one(invoke: Invoke) -> None:
+def test_levers_lists_all_and_tells_of_one(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = json.loads(invoke("levers", "--format", "json").out)
     assert [row["id"] for row in listed["rows"]] == list(levers())
     page = invoke("levers", "bf16").out
     assert "bfloat16" in page
     assert "0.06" in page
+    monkeypatch.setenv("COLUMNS", "80")
+    words = [line.partition(" ")[0] for line in invoke("levers").out.splitlines()]
+    assert [word for word in words if word in levers()] == list(levers())
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,42 @@ def test_a_lever_that_has_no_effect_on_a_model_says_so_at_the_first_call(
         model(torch.zeros(1))
 
 
+@contextmanager
+def watching(workload: Workload) -> Iterator[Workload]:
+    seen = workload.run()
+    yield replace(workload, run=lambda: (workload.run(), seen))
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [torch.ones(1), (torch.ones(1),), {"x": torch.ones(1)}],
+    ids=lambda i: type(i).__name__,
+)
+def test_a_lever_that_watches_a_request_sees_one_with_the_inputs(
+    known: Callable[..., Events], inputs: object
+) -> None:
+    known(watch=watching)
+    with mmprof.applied(Adder(), ["watch"], inputs=inputs) as model:
+        made, seen = model(torch.zeros(1))
+    assert (made.item(), seen.item()) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "lever", ["autoquant", "fused_projections", "inference_mode", "linear_layout", "weight_casts"]
+)
+def test_a_lever_that_watches_a_request_asks_for_inputs(lever: str) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)).eval()
+    with pytest.raises(MmprofError, match=f"'{lever}' does not apply") as raised:
+        mmprof.apply(model, [lever])
+    assert "give inputs=" in raised.value.found
+    assert not model[0]._forward_pre_hooks
+
+
+def test_inputs_beside_a_workload_are_refused() -> None:
+    with pytest.raises(MmprofError, match="a workload has its own"):
+        mmprof.apply(Workload("own", {}, lambda: None), ["none"], inputs=(1,))
+
+
 def test_levers_are_applied_in_their_order_whatever_the_order_of_the_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -191,5 +227,8 @@ def test_a_model_of_transformers_generates_under_a_lever() -> None:
         assert torch.equal(fast.generate(ids, max_new_tokens=4, do_sample=False), own)
         assert fast.config._attn_implementation == "sdpa"
         assert fast(ids).logits.shape[:2] == (1, 4)
+    inputs = {"input_ids": ids, "max_new_tokens": 4, "do_sample": False}
+    with mmprof.applied(model, ["prompt_lookup"], inputs=inputs) as fast:
+        assert torch.equal(fast.generate(**inputs), own)
     assert model.config._attn_implementation == "eager"
     assert "generate" not in vars(model)

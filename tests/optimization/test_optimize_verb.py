@@ -180,6 +180,8 @@ def test_budgets(text: str, seconds: float) -> None:
         ([], "optimize takes one target"),
         (["llama", "--emit", "there.py"], "there.py exists"),
         (["llama", "--lever", "sdp"], "did you mean 'sdpa'?"),
+        (["--model", "bytes", "--size", "tiny"], "--size has no effect with --model"),
+        (["--model", "byte"], "did you mean 'bytes'?"),
     ],
 )
 def test_wrong_use_is_told_before_anything_runs(
@@ -194,6 +196,46 @@ def test_wrong_use_is_told_before_anything_runs(
     assert main(["optimize", *arguments]) == 2
     assert told in capsys.readouterr().err
     assert Path("there.py").read_text() == "mine"
+
+
+def test_a_store_that_cannot_be_made_is_told_before_anything_runs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "file").touch()
+    store = tmp_path / "file" / "runs"
+    begun = time.monotonic()
+    assert main(["optimize", "llama", "--store", str(store)]) == 2
+    assert f"cannot write {store}" in capsys.readouterr().err
+    assert time.monotonic() - begun < 2
+
+
+def test_an_interrupted_search_says_where_it_goes_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+
+    def interrupted(order: object) -> Verification:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmprof.tracer.optimization.optimize.optimize", interrupted)
+    assert main(["optimize", "llama", "--store", str(tmp_path / "runs")]) == 130
+    assert f"is kept in {tmp_path / 'runs'}" in capsys.readouterr().err
+
+
+def test_no_runs_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["runs", "--store", str(tmp_path)]) == 0
+    assert "No runs in" in capsys.readouterr().out
+
+
+def test_a_reason_is_wrapped_and_not_cut() -> None:
+    reason = "no attention with softmax that runs in its eager form and can be switched to another"
+    assert FOUND.search is not None
+    search = msgspec.structs.replace(FOUND.search, untried=[Untried("sdpa", reason)])
+    found = msgspec.structs.replace(FOUND, search=search)
+    shown = RENDERERS["terminal"](found, RenderOptions(width=60))
+    assert max(map(len, shown.splitlines())) <= 60
+    assert reason in " ".join(shown.split())
 
 
 Optimize = Callable[..., tuple[int, dict[str, Any]]]
