@@ -151,14 +151,21 @@ def _enter_model(
     bare = Workload(type(model).__name__, {"": model}, requests.call)
     entry = "generate" if generators(bare) else "forward"
     if inputs is not None:
-        # Not the forward of a model, which its hooks would not see.
-        requests.watched = request_with(
-            getattr(model, entry) if entry == "generate" else model, inputs
-        )
+        requests.watched = request_with(_request_of(model, entry), inputs)
     changed = _entered(bare, levers, undone)
     if changed.run != bare.run:
         wrapped = requests.through(changed.run, getattr(model, entry))
         undone.enter_context(attribute(model, entry, wrapped))
+
+
+def _request_of(model: nn.Module, entry: str) -> Callable[..., object]:
+    """A request of the model as it is then: levers put their own methods on it."""
+
+    def request(*args: Any, **kwargs: Any) -> object:
+        call = model if entry == "forward" else getattr(model, entry)  # its hooks see a whole call
+        return call(*args, **kwargs)
+
+    return request
 
 
 def _unknown_request() -> object:

@@ -24,7 +24,10 @@ _COLUMNS: Final = (
     "hurts",
     "budget",
 )
-_OVERVIEW: Final = ("id", "layer", "exactness", "risk", "summary")
+_OVERVIEW: Final = ("id", "layer", "exactness", "cost")
+_WIDE_OVERVIEW: Final = ("id", "layer", "exactness", "risk", "cost", "summary")
+_WIDE: Final = 130
+"""Columns of a terminal from which on two columns of sentences can be read."""
 
 
 @app.command()
@@ -42,13 +45,14 @@ def levers(
     from mmprof.tracer.lever_registry import lever_named  # noqa: PLC0415
     from mmprof.tracer.lever_registry import levers as known  # noqa: PLC0415
 
-    chosen = format_of(format_name)
+    chosen, destination = format_of(format_name), Destination()
     found = [lever_named(name)] if name else list(known().values())
     if chosen != "terminal":
         grid = _grid(found, _COLUMNS)
     else:
-        grid = _page(found[0]) if name else _grid(found, _OVERVIEW)
-    destination = Destination()
+        wide = (destination.width or _WIDE) >= _WIDE
+        overview = _WIDE_OVERVIEW if wide else _OVERVIEW
+        grid = _page(found[0]) if name else _grid(found, overview)
     destination.write(render_grid(grid, chosen, destination))
 
 
@@ -56,7 +60,9 @@ def _grid(found: list[Lever], columns: tuple[str, ...]) -> Grid:
     from mmprof.cli.grid import Grid  # noqa: PLC0415
 
     rows = [tuple(getattr(lever, column) for column in columns) for lever in found]
-    note = "`mmprof levers LEVER` shows one; `mmprof verify TARGET --lever LEVER` proves it."
+    note = (
+        "`mmprof levers LEVER` shows what one does; `mmprof verify TARGET --lever LEVER` proves it."
+    )
     return Grid(columns, rows, SCHEMA, note=note)
 
 

@@ -147,9 +147,7 @@ def optimize(  # noqa: PLR0913  (the options of the command line)
         effort=Effort(share_of_text(precision, "--precision"), max_time, time_limit, threads, seed),
         budget_s=seconds_of(budget),
         exact_only=exact_only,
-        quality_budget=share_of_text(quality_budget, "--quality-budget")
-        if quality_budget
-        else None,
+        quality_budget=_share_or_none(quality_budget),
         store=Path(store),
     )
     found = _optimized(order, quiet=quiet)
@@ -177,18 +175,28 @@ def seconds_of(text: str) -> float:
     return value
 
 
+def _share_or_none(text: str) -> float | None:
+    return share_of_text(text, "--quality-budget") if text else None
+
+
 def _optimized(order: Order, *, quiet: bool) -> Verification:
     from dataclasses import replace  # noqa: PLC0415
 
+    from mmprof.cli.output import make_folder, say  # noqa: PLC0415
     from mmprof.cli.status import status  # noqa: PLC0415
     from mmprof.cli.termination import terminated_like_interrupted  # noqa: PLC0415
     from mmprof.cli.torch_libraries import check_torch, quiet_libraries  # noqa: PLC0415
     from mmprof.tracer.optimization.optimize import optimize as search  # noqa: PLC0415
 
     check_torch("optimizing")
+    make_folder(order.store)  # it must be there before minutes are spent on what is kept in it
     quiet_libraries()
-    with terminated_like_interrupted(), status(quiet=quiet) as progress:
-        return search(replace(order, progress=progress))
+    try:
+        with terminated_like_interrupted(), status(quiet=quiet) as progress:
+            return search(replace(order, progress=progress))
+    except KeyboardInterrupt:
+        say(f"stopped; what was measured is kept in {order.store}: the same command goes on")
+        raise
 
 
 def _program(order: Order, found: Verification) -> str:

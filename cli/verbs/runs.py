@@ -30,7 +30,9 @@ _COLUMNS: Final = (
     "high",
     "levers",
 )
+_OVERVIEW: Final = ("run", "workload", "begun", "speedup", "low", "high", "levers")
 _STACK_COLUMNS: Final = ("levers", "run", "speedup", "low", "high", "ms", "outputs")
+_STACK_NOTE: Final = "Speedups are over each run's own baseline; intervals are of one comparison, and allow for no difference of processes."
 
 
 @app.command()
@@ -54,7 +56,10 @@ def runs(
 
     chosen = format_of(format_name)
     kept = runs_in(Path(store))
-    grid = _compared([_named(name, kept) for name in names]) if names else _listed(kept)
+    if names:
+        grid = _compared([_named(name, kept) for name in names])
+    else:
+        grid = _listed(kept, _OVERVIEW if chosen == "terminal" else _COLUMNS, store)
     destination = Destination()
     destination.write(render_grid(grid, chosen, destination))
 
@@ -71,11 +76,16 @@ def _named(name: str, kept: Sequence[Run]) -> Run:
     return found[0]
 
 
-def _listed(kept: Sequence[Run]) -> Grid:
+def _listed(kept: Sequence[Run], columns: Sequence[str], store: str) -> Grid:
     from mmprof.cli.grid import Grid  # noqa: PLC0415
 
+    rows = [dict(zip(_COLUMNS, _row(run), strict=True)) for run in kept]
     note = "`mmprof runs RUN RUN` compares them; the same `mmprof optimize` again goes on with one."
-    return Grid(_COLUMNS, [_row(run) for run in kept], SCHEMA, note=note)
+    nothing = f"No runs in {store}: `mmprof optimize` keeps them in the folder --store."
+    if columns is _OVERVIEW:  # to the minute: a screen is narrow
+        rows = [row | {"begun": str(row["begun"])[:16].replace("T", " ")} for row in rows]
+    chosen = [tuple(row[column] for column in columns) for row in rows]
+    return Grid(columns, chosen, SCHEMA, note=note if kept else nothing)
 
 
 def _row(run: Run) -> tuple[object, ...]:
@@ -105,7 +115,7 @@ def _compared(chosen: Sequence[Run]) -> Grid:
     from mmprof.cli.grid import Grid  # noqa: PLC0415
 
     rows = sorted((row for run in chosen for row in _stacks(run)), key=lambda row: str(row[0]))
-    return Grid(_STACK_COLUMNS, rows, SCHEMA, note="speedups are over each run's own baseline")
+    return Grid(_STACK_COLUMNS, rows, SCHEMA, note=_STACK_NOTE)
 
 
 def _stacks(run: Run) -> Iterator[tuple[object, ...]]:

@@ -44,7 +44,7 @@ def main() -> None:
     """Build the workload, apply the levers, and say how long a request takes."""
 {threads}    workload = mmprof.workload({arguments})
     workload = mmprof.apply(workload, LEVERS)
-    # On a model of your own: model = mmprof.apply(model, LEVERS)
+    # On a model of your own: model = mmprof.apply(model, LEVERS, inputs=inputs)
     for _ in range(WARMUPS):
         workload.run()
     runs_s = [seconds(workload.run) for _ in range(REQUESTS)]

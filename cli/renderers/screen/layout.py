@@ -31,11 +31,13 @@ class Column:
         heading: Its heading.
         number: Aligned right and never shortened.
         vital: Never left out, however narrow the screen.
+        wraps: Whole, over several lines, rather than shortened.
     """
 
     heading: str
     number: bool = False
     vital: bool = False
+    wraps: bool = False
 
 
 def grid(
@@ -60,13 +62,18 @@ def grid(
     table = _empty([columns[i] for i in kept], widths)
     for number, row in enumerate(cells):
         texts = [
-            Text(shorten(row[i], w, ellipsis=canvas.ellipsis))
-            for i, w in zip(kept, widths, strict=True)
+            Text(_fitted(row[i], w, columns[i], canvas)) for i, w in zip(kept, widths, strict=True)
         ]
         if number < len(styles):
             texts[0].stylize(styles[number])
         table.add_row(*texts)
     return table
+
+
+def _fitted(text: str, width: int, column: Column, canvas: Canvas) -> str:
+    if column.wraps:
+        return "\n".join(lines_of(text, width, ellipsis=canvas.ellipsis))
+    return shorten(text, width, ellipsis=canvas.ellipsis)
 
 
 def fitting(columns: Sequence[Column], natural: Sequence[int], width: int) -> list[int]:

@@ -46,8 +46,9 @@ def screen_of(lines: Iterable[str], drawn: Iterable[VerdictTable], options: Rend
 def _block(table: VerdictTable, canvas: Canvas) -> Iterator[RenderableType]:
     yield Text("")
     yield heading(table.heading)
+    last = len(table.columns) - 1
     columns = [
-        Column(name, number=at >= _TEXTS, vital=at < _VITAL)
+        Column(name, number=at >= _TEXTS, vital=at < _VITAL, wraps=at == last and at < _TEXTS)
         for at, name in enumerate(table.columns)
     ]
     styles = [_STYLES.get(row[1], "dim") for row in table.rows]
