@@ -281,7 +281,7 @@ def test_each_failure_is_a_verdict_and_the_stack_runs_in_a_program_of_its_own(
     assert 0 <= found["ladder"][0]["idle_share"] < 1
     assert found["search"]["confirmed"]
     _runs_as_fast(emitted, found)
-    assert main(["runs", f"--store={tmp_path / 'runs'}"]) == 0
+    assert main(["runs", f"--store={tmp_path / 'runs'}", "--format=json"]) == 0
     assert "own_target:make" in capsys.readouterr().out
 
 
