@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,15 +15,14 @@ from mmprof.analyzers.view import View
 from mmprof.analyzers.whatif import Replay
 from mmprof.analyzers.whatif.by_hand import BY_HAND
 from mmprof.analyzers.whatif.waits import without_held_copies
-from mmprof.tracer.families import families, request_for
 from mmprof.tracer.lever import NotApplicableError
 from mmprof.tracer.lever_registry import lever_named
-from mmprof.tracer.order import Wish
 from mmprof.tracer.workload import Workload
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from lever_checks import checked, operators, reference, workload  # noqa: E402
 from torch import nn  # noqa: E402
 from transformers.generation import utils as generation  # noqa: E402
 
@@ -33,7 +32,6 @@ from mmprof.tracer.lever_regions import regions  # noqa: E402
 from mmprof.tracer.models import hstu_blocks  # noqa: E402
 from mmprof.tracer.models.hstu_blocks import BLOCK_BYTES, Plan, planned  # noqa: E402
 from mmprof.tracer.verify_outputs import (  # noqa: E402
-    Reference,
     check_outputs,
     outputs_of,
     reference_of,
@@ -42,33 +40,6 @@ from mmprof.tracer.verify_outputs import (  # noqa: E402
 ViewOf = Callable[[TraceBuilder], View]
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
-
-
-@cache
-def workload(family: str, task: str = "", *settings: str, batch: int = 0) -> Workload:
-    found = families()[family]
-    wish = Wish(task=task, settings=settings, batch=batch)
-    return found.build(request_for(found, wish, "cpu"))
-
-
-@cache
-def reference(family: str, task: str = "", *settings: str, batch: int = 0) -> Reference:
-    return reference_of(workload(family, task, *settings, batch=batch))
-
-
-def checked(name: str, family: str, task: str = "", *settings: str, batch: int = 0) -> Any:
-    lever, base = lever_named(name), workload(family, task, *settings, batch=batch)
-    expected = reference(family, task, *settings, batch=batch)  # before the model is changed
-    assert lever.applies(base, "cpu") == ""
-    with lever.apply(base) as changed:
-        return check_outputs(changed, expected, lever.exactness, budget=lever.budget)
-
-
-def operators(run: Callable[[], object]) -> dict[str, int]:
-    """Calls of operators by name, as a trace has them."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        run()
-    return {event.key: event.count for event in profile.key_averages()}
 
 
 def values_of(base: Workload) -> dict[str, tuple[int, Any]]:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import pytest
@@ -15,45 +14,24 @@ import pytest
 from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.findings import registry as finding_rules
 from mmprof.analyzers.whatif.by_hand import BY_HAND
-from mmprof.tracer.families import families, request_for
 from mmprof.tracer.lever import LAYERS, NotApplicableError
 from mmprof.tracer.lever_registry import ALIASES, lever_named, levers, levers_by_word
-from mmprof.tracer.order import Wish
 from mmprof.tracer.workload import Workload
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import own_levers  # noqa: E402
+from lever_checks import checked, reference, workload  # noqa: E402
 
 from mmprof.tracer.lever_models import attribute, converted  # noqa: E402
 from mmprof.tracer.verify_outputs import (  # noqa: E402
-    Reference,
     check_outputs,
     outputs_of,
     reference_of,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
-
-
-@cache
-def workload(family: str, task: str = "") -> Workload:
-    found = families()[family]
-    return found.build(request_for(found, Wish(task=task), "cpu"))
-
-
-@cache
-def reference(family: str, task: str = "") -> Reference:
-    return reference_of(workload(family, task))
-
-
-def checked(name: str, family: str, task: str = "") -> Any:
-    lever, base = lever_named(name), workload(family, task)
-    expected = reference(family, task)  # before the lever changes the model
-    assert lever.applies(base, "cpu") == ""
-    with lever.apply(base) as changed:
-        return check_outputs(changed, expected, lever.exactness, budget=lever.budget)
 
 
 def test_every_lever_tells_about_itself() -> None:

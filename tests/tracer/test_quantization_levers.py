@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import pytest
 
-from mmprof.tracer.families import families, request_for
 from mmprof.tracer.lever import NotApplicableError
 from mmprof.tracer.lever_registry import lever_named
-from mmprof.tracer.order import Wish
 from mmprof.tracer.quantization.choices import AS_IS, Choices, Ratio, choose, quartiles
 from mmprof.tracer.workload import Workload
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from lever_checks import checked, operators, reference, workload  # noqa: E402
 from torch import nn  # noqa: E402
 
 from mmprof.tracer.quantization import candidates as products  # noqa: E402
@@ -29,32 +27,12 @@ from mmprof.tracer.quantization.lever_tuning import tuning  # noqa: E402
 from mmprof.tracer.quantization.recording import Site, recorded  # noqa: E402
 from mmprof.tracer.quantization.tuning import tuned  # noqa: E402
 from mmprof.tracer.verify_outputs import (  # noqa: E402
-    Reference,
     check_outputs,
     outputs_of,
     reference_of,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
-
-
-@cache
-def workload(family: str, task: str = "") -> Workload:
-    found = families()[family]
-    return found.build(request_for(found, Wish(task=task), "cpu"))
-
-
-@cache
-def reference(family: str, task: str = "") -> Reference:
-    return reference_of(workload(family, task))
-
-
-def checked(name: str, family: str, task: str = "") -> Any:
-    lever, base = lever_named(name), workload(family, task)
-    expected = reference(family, task)  # before the lever changes the model
-    assert lever.applies(base, "cpu") == ""
-    with lever.apply(base) as changed:
-        return check_outputs(changed, expected, lever.exactness, budget=lever.budget)
 
 
 def toy(*, bias: bool = True) -> Workload:
@@ -68,13 +46,6 @@ def toy(*, bias: bool = True) -> Workload:
             return [model[0](many), *(model(one) for _ in range(3))]
 
     return Workload("toy", {"": model}, run)
-
-
-def operators(run: Callable[[], object]) -> dict[str, int]:
-    """Calls of operators by name, as a trace has them."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        run()
-    return {event.key: event.count for event in profile.key_averages()}
 
 
 # The rule.
