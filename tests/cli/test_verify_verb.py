@@ -176,7 +176,7 @@ def test_what_becomes_of_each_kind_of_lever(
     # the baseline against itself
     assert none["output_check"]["outputs_equal"]
     assert none["interval"][0] <= none["speedup"] <= none["interval"][1]
-    assert 0.7 < none["speedup"] < 1.4
+    assert 0.5 < none["speedup"] < 2  # far from both of the above, on a busy machine as well
     # only what worked alone is cumulated
     assert [rung["levers"] for rung in found["ladder"]] == [["fast"], ["fast", "slow"]]
     assert found["ladder"][0]["speedup"] == results["fast"]["speedup"]

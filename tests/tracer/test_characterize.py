@@ -230,7 +230,7 @@ def test_axes_vary_what_they_say() -> None:
     assert AXES["batch"].vary(Wish(), 3) == Wish(batch=3)
 
 
-@pytest.mark.parametrize("shipped", SHIPPED, ids=lambda shipped: shipped.family)
+@pytest.mark.parametrize("shipped", SHIPPED, ids=lambda shipped: shipped.name)
 def test_a_recorded_fixture(shipped: Shipped) -> None:
     path = FOLDER / shipped.name
     known = read_sidecar(path)
@@ -246,7 +246,7 @@ def test_a_recorded_fixture(shipped: Shipped) -> None:
     assert times["attention"] > 0
 
 
-@pytest.mark.parametrize("shipped", SHIPPED, ids=lambda shipped: shipped.family)
+@pytest.mark.parametrize("shipped", SHIPPED, ids=lambda shipped: shipped.name)
 def test_a_recorded_fixture_is_small_and_tells_nothing_private(shipped: Shipped) -> None:
     path = FOLDER / shipped.name
     packed, told = path.read_bytes(), sidecar_path(path).read_bytes()
