@@ -23,6 +23,9 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from mmprof.analyzers.diff.certainty import surest
+from mmprof.analyzers.diff.drift import beyond_drift, shared_move
+from mmprof.analyzers.diff.result import Row
 from mmprof.analyzers.diff.significance import Judged, Series, judge
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,6 +80,7 @@ class Process:
 
 
 Side = list[tuple[int, ...]]
+Rows = dict[tuple[str, str], Series]
 Recording = Callable[[Sequence[float], int, Noise, random.Random], Side]
 
 
@@ -111,12 +115,23 @@ class Trial:
     planted: str
     planted_ns: float
 
-    def called(self, level: str) -> list[str]:
-        """Rows of a level that are called changed, the largest change first."""
-        found = {
-            row: j.delta_ns for (of, row), j in self.judged.items() if of == level and j.significant
-        }
-        return sorted(found, key=lambda row: -abs(found[row]))
+    def called(self, level: str) -> set[str]:
+        """Rows of a level that are called changed."""
+        return {row for (of, row), j in self.judged.items() if of == level and j.significant}
+
+    def first(self, level: str) -> str:
+        """The row of a level that is named as the surest change; empty where none is called."""
+        rows = [
+            Row(row, 0, j.delta_ns, j.delta_ns, significant=j.significant, p=j.p)
+            for (of, row), j in self.judged.items()
+            if of == level
+        ]
+        return next(iter(surest(rows)), "")
+
+    def longest(self, level: str) -> str:
+        """The called row of a level that moved by the most nanoseconds; empty where none is called."""
+        moved = {row: abs(self.judged[level, row].delta_ns) for row in self.called(level)}
+        return max(moved, key=moved.__getitem__, default="")
 
     def share(self) -> float:
         """The share of all rows that are called changed."""
@@ -132,11 +147,9 @@ class Trial:
         return None if detectable_ns is None else detectable_ns / self.planted_ns
 
 
-def rows_of(before: Side, after: Side) -> dict[tuple[str, str], Series]:
+def rows_of(before: Side, after: Side) -> Rows:
     """The rows of a diff: the total, classes of kernels, kernels."""
-    rows: dict[tuple[str, str], Series] = {
-        ("total", "total"): Series(summed(before), summed(after))
-    }
+    rows: Rows = {("total", "total"): Series(summed(before), summed(after))}
     for c in range(CLASSES):
         rows["class", str(c)] = Series(summed(before[c::CLASSES]), summed(after[c::CLASSES]))
     for k, pair in enumerate(zip(before, after, strict=True)):
@@ -165,16 +178,28 @@ def trials(scenario: Scenario, samples: int, *, repeats: int) -> list[Trial]:
     """Judge many pairs of sides in one call, a family of rows for each level of each pair."""
     together: dict[tuple[str, str], Series] = {}
     planted: list[tuple[str, float]] = []
+    rows: list[Rows] = []
     for trial in range(repeats):
         kernel, before, after = sides(scenario, samples, random.Random(f"{trial} {samples}"))
         planted.append((str(kernel), median(before[kernel])))
-        for (level, row), series in rows_of(before, after).items():
+        rows.append(rows_of(before, after))
+        for (level, row), series in rows[trial].items():
             together[f"{trial} {level}", row] = series
     judged: list[dict[tuple[str, str], Judged]] = [{} for _ in range(repeats)]
     for (family, row), verdict in judge(together).items():
         trial_number, level = family.split()
         judged[int(trial_number)][level, row] = verdict
+    if scenario.recording is one_trace:  # as in a diff: traces that are samples show their drift
+        judged = [without_drift(*trial) for trial in zip(judged, rows, strict=True)]
     return [Trial(found, *kernel) for found, kernel in zip(judged, planted, strict=True)]
+
+
+def without_drift(
+    judged: dict[tuple[str, str], Judged], rows: Rows
+) -> dict[tuple[str, str], Judged]:
+    """The verdicts of one trial without those on what all kernels share."""
+    kernels = (series for (level, _), series in rows.items() if level == "kernel")
+    return beyond_drift(judged, rows, shared_move(kernels))
 
 
 def percent(values: Iterable[bool | float]) -> str:
@@ -208,7 +233,15 @@ def equal_sides(samples: Sequence[int], repeats: int) -> list[list[str]]:
 def planted_changes(samples: Sequence[int], repeats: int) -> list[list[str]]:
     """One kernel changed: how often it is found, and found first."""
     table = [
-        ["change", "a side", "found", "and ranked first", "no verdict", "other kernels called"]
+        [
+            "change",
+            "a side",
+            "found",
+            "named first",
+            "moved most of those called",
+            "no verdict",
+            "other kernels called",
+        ]
     ]
     for change in CHANGES:
         for n in samples:
@@ -221,10 +254,13 @@ def outcome(found: Sequence[Trial]) -> list[str]:
     """Shares of the trials."""
     hits = [t for t in found if t.planted in t.called("kernel")]
     others = [len(set(t.called("kernel")) - {t.planted}) / (KERNELS - 1) for t in found]
-    first = percent(t.called("kernel")[0] == t.planted for t in hits) + " of these" if hits else "-"
+    ranked = [
+        percent(first(t, "kernel") == t.planted for t in hits) + " of these" if hits else "-"
+        for first in (Trial.first, Trial.longest)
+    ]
     return [
         percent(t.planted in t.called("kernel") for t in found),
-        first,
+        *ranked,
         percent(t.silent() for t in found),
         percent(others),
     ]
@@ -301,7 +337,7 @@ def built(side: Side, path: Path) -> None:
 
 def end_to_end(samples: Sequence[int], repeats: int) -> list[list[str]]:
     """Whole traces through `mmprof diff`: one kernel of them a tenth slower."""
-    table = [["a side", "traces", "planted kernel found", "its row the first"]]
+    table = [["a side", "traces", "planted kernel found", "named first"]]
     for n in samples:
         found = [
             diffed(Scenario(change=0.10), n, random.Random(f"{r} {n}")) for r in range(repeats)
@@ -313,17 +349,13 @@ def end_to_end(samples: Sequence[int], repeats: int) -> list[list[str]]:
 
 
 def diffed(scenario: Scenario, samples: int, draw: random.Random) -> tuple[str, list[str]]:
-    """The planted kernel, and the kernels that `mmprof diff` calls changed, the largest change first."""
+    """The planted kernel, and the kernels that `mmprof diff` calls changed, the surest first."""
     planted, before, after = sides(scenario, samples, draw)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, name) for name in ("before.json.gz", "after.json.gz")]
         for kernels, path in zip((before, after), paths, strict=True):
             built(kernels, path)
-        kernels_changed = [
-            r for r in diff_of(map(str, paths))["levels"]["kernel"] if r["significant"]
-        ]
-    ordered = sorted(kernels_changed, key=lambda row: -abs(row["delta_ns"]))
-    return f"kernel{planted}", [row["key"] for row in ordered]
+        return f"kernel{planted}", diff_of(map(str, paths))["surest"]["kernel"]
 
 
 def diff_of(arguments: Iterable[str]) -> dict[str, Any]:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from mmprof.analyzers.diff.certainty import surest
+from mmprof.analyzers.diff.drift import beyond_drift, shared_move
 from mmprof.analyzers.diff.guard import compare, require_comparable
 from mmprof.analyzers.diff.kernels import Match, match_kernels
-from mmprof.analyzers.diff.pieces import LEVELS
+from mmprof.analyzers.diff.pieces import IDLE, LEVELS
 from mmprof.analyzers.diff.result import (
     Comparable,
     Difference,
@@ -20,12 +22,17 @@ from mmprof.analyzers.diff.result import (
 )
 from mmprof.analyzers.diff.samples import Basis, Measured, all_pieces, measure, padded
 from mmprof.analyzers.diff.sides import Side
-from mmprof.analyzers.diff.significance import Judged, Series, judge, reason_of_silence
+from mmprof.analyzers.diff.significance import ERROR_RATE, Judged, Series, judge, reason_of_silence
 from mmprof.analyzers.errors import MmprofError
 
 _TOTAL: Final = ("total", "total")
 _ONE_EACH: Final = "one {unit} on each side: what differs from run to run is unknown"
 _UNSTEADY: Final = "the medians differ, but single {unit}s differ as much (p = {p:.3f})"
+_ALIKE: Final = (
+    "all kernels moved by about {drift:+.1%} alike, as two runs of one program can;"
+    " several recordings a side would tell"
+)
+_UNCHANGED: Final[tuple[Verdict, str]] = "no change", ""
 _OUTLIERS: Final = "the means differ one way and the medians the other: single {unit}s decide"
 _COLUMNS: Final = {"step": "instance", "kernel": "row"}
 """Columns of pieces that are called otherwise than their level."""
@@ -83,9 +90,9 @@ def _pair(before: Side, after: Side) -> _Pair:
 
 
 def _document(pair: _Pair, comparable: Comparable, window: str) -> Difference:
-    judged = _judged(pair)
+    judged, drift = _judged(pair)
     levels = {name: _rows(pair, name, judged) for name in LEVELS}
-    total = _total(pair, judged.get(_TOTAL), unchanged=_unchanged(levels.values()))
+    total = _total(pair, judged.get(_TOTAL), drift, unchanged=_unchanged(levels.values()))
     _check(levels, total)
     basis = pair.before.basis
     return Difference(
@@ -96,6 +103,8 @@ def _document(pair: _Pair, comparable: Comparable, window: str) -> Difference:
         before=_facts(pair.before, pair.after),
         after=_facts(pair.after, pair.before),
         total=total,
+        drift=drift,
+        surest={name: surest(rows) for name, rows in levels.items()},
         levels=Levels(*(levels[name] for name in LEVELS)),
     )
 
@@ -104,10 +113,10 @@ def _column(level: str) -> str:
     return _COLUMNS.get(level, level)
 
 
-def _judged(pair: _Pair) -> dict[Key, Judged]:
-    """What the samples say of each row and of the total; nothing where they are too few."""
+def _judged(pair: _Pair) -> tuple[dict[Key, Judged], float]:
+    """What the samples say of each row and of the total, nothing where they are too few; and by how much all kernels drifted."""
     if pair.silence:
-        return {}
+        return {}, 0.0
     # a step that is a sample has none
     known = [level for level in LEVELS if level != pair.before.basis.samples]
     series = {(level, key): each for level in known for key, each in _series(pair, level).items()}
@@ -115,7 +124,18 @@ def _judged(pair: _Pair) -> dict[Key, Judged]:
         tuple(map(sum, zip(*side.series("class").values(), strict=True)))
         for side in (pair.before, pair.after)
     )
-    return judge({**series, _TOTAL: Series(*whole)})
+    series[_TOTAL] = Series(*whole)
+    drift = _drift(pair, series)
+    return beyond_drift(judge(series), series, drift), drift
+
+
+def _drift(pair: _Pair, series: Mapping[Key, Series]) -> float:
+    """What all kernels share; recordings that are samples themselves show it in their spread."""
+    if pair.before.basis.samples == "trace":
+        return 0.0
+    return shared_move(
+        each for (level, key), each in series.items() if level == "kernel" and key != IDLE
+    )
 
 
 def _series(pair: _Pair, level: str) -> dict[str, Series]:
@@ -167,9 +187,9 @@ def _row(
     )
 
 
-def _total(pair: _Pair, judged: Judged | None, *, unchanged: bool) -> Total:
+def _total(pair: _Pair, judged: Judged | None, drift: float, *, unchanged: bool) -> Total:
     before_ns, after_ns = pair.before.total_ns, pair.after.total_ns
-    verdict, reason = _verdict(pair, judged, unchanged=unchanged)
+    verdict, reason = _UNCHANGED if unchanged else _verdict(pair, judged, drift)
     moved = verdict != "no change"  # a ratio of noise would be read as a result
     return Total(
         before_ns=before_ns,
@@ -185,16 +205,16 @@ def _total(pair: _Pair, judged: Judged | None, *, unchanged: bool) -> Total:
     )
 
 
-def _verdict(pair: _Pair, judged: Judged | None, *, unchanged: bool) -> tuple[Verdict, str]:
+def _verdict(pair: _Pair, judged: Judged | None, drift: float) -> tuple[Verdict, str]:
     """The verdict and, where there is none, why."""
-    if unchanged:
-        return "no change", ""
     if judged is None or judged.significant is None or judged.p is None:
         return "undecided", pair.silence or "the samples are too few"
     unit = pair.before.basis.samples
     if not judged.significant:
         if judged.low_ns <= 0 <= judged.high_ns:
-            return "no change", ""
+            return _UNCHANGED
+        if judged.p <= ERROR_RATE:
+            return "undecided", _ALIKE.format(drift=drift).replace("%", " %")
         return "undecided", _UNSTEADY.format(unit=unit, p=judged.p)
     delta_ns = pair.after.total_ns - pair.before.total_ns
     if delta_ns * judged.delta_ns <= 0:

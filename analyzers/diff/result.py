@@ -108,7 +108,8 @@ class Row(Struct, frozen=True):
         before_ns: Time before.
         after_ns: Time after.
         delta_ns: after_ns - before_ns.
-        significant: Whether it is more than noise, corrected for the number of rows; null with too few samples.
+        significant: Whether it is more than noise, corrected for the number of rows, and more than what all kernels moved by
+            alike (`drift`); null with too few samples.
         interval_ns: 95 % interval of the difference of the samples' medians; null with too few samples.
         p: Corrected probability of such samples where nothing changed; null with too few.
         detectable_ns: The smallest change that these samples would show four times out of five; null where unknown.
@@ -171,6 +172,9 @@ class Difference(Struct, frozen=True, kw_only=True):
         before: The first side.
         after: The second side.
         total: The change as a whole.
+        drift: What all kernels moved by alike between two recordings, as a share of their time, at most 2 % up or down; 0 where
+            each side has recordings enough to be samples themselves, or nothing is judged. No row is called changed by it.
+        surest: By level the keys of rows that are called changed, the least likely by chance first; ten at most.
         levels: The change by class, cause, phase, step, module, operator and kernel.
     """
 
@@ -182,6 +186,8 @@ class Difference(Struct, frozen=True, kw_only=True):
     before: SideFacts
     after: SideFacts
     total: Total
+    drift: float
+    surest: dict[str, list[str]]
     levels: Levels
 
 

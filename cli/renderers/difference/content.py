@@ -29,6 +29,9 @@ TITLES: Final = {
     "kernel": "kernel",
 }
 _HALF_NAME: Final = 28
+_NAME: Final = 48
+_SUREST: Final = 3
+_LEAST_P: Final = 0.001
 _SIGN: Final = "~"
 _LEAST_ROWS: Final = 5
 """Where one row makes most of the change, the next ones are still worth a look."""
@@ -77,6 +80,8 @@ def facts(found: Difference) -> Iterator[str]:
     yield _basis(found)
     if found.total.reason:
         yield f"not judged: {found.total.reason}"
+    if found.surest["kernel"]:
+        yield f"surest: {_surest(found)}"
     yield from _differing(found, lambda handling: handling != "noted")
 
 
@@ -124,6 +129,25 @@ def _basis(found: Difference) -> str:
     of = {"step": _steps(found), "trace": "a mean trace", "window": "the whole window"}[found.unit]
     devices = " of a mean device" if max(found.before.windows, found.after.windows) > 1 else ""
     return f"times are of {of}{devices}; {_samples(found)}{window}{_unseen(found)}"
+
+
+def _surest(found: Difference) -> str:
+    """The kernels that a reader should believe first: they need not be those that moved most."""
+    rows = {row.key: row for row in found.levels.kernel}
+    named = (rows[key] for key in found.surest["kernel"][:_SUREST])
+    return "; ".join(
+        f"{label(_name(row), _NAME, ellipsis='..')} {signed(row.delta_ns)} ({_moved(row)})"
+        for row in named
+    )
+
+
+def _moved(row: Row) -> str:
+    p = "" if row.p is None else f", p = {row.p:.3f}" if row.p >= _LEAST_P else f", p < {_LEAST_P}"
+    return f"{_said(row)}{p}"
+
+
+def _said(row: Row) -> str:
+    return _SAID.get(row.status) or relative(row.before_ns, row.after_ns)
 
 
 def _steps(found: Difference) -> str:
@@ -222,7 +246,7 @@ def _change(row: Row, *, sampled: bool) -> str:
     """The change in words or percent: `~` for noise, in brackets where samples are too few to judge the row."""
     if row.significant is False or not row.delta_ns:
         return _SIGN if row.significant is False else ""
-    said = _SAID.get(row.status) or relative(row.before_ns, row.after_ns)
+    said = _said(row)
     return f"({said})" if sampled and row.significant is None and said else said
 
 

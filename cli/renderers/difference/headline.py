@@ -60,8 +60,33 @@ def headline(found: Difference) -> str:
         return _no_change(found)
     moved = f"{units.duration(total.before_ns)} -> {units.duration(total.after_ns)}{per(found)}"
     said = f"{_moved(total)}{_on_devices(found)}{_unjudged(total)}"
-    parts = [f"{said}: {moved}", *_because(_causes(found), total.delta_ns)]
+    parts = [f"{said}: {moved}", *because(_causes(found), total.delta_ns)]
     return "; ".join(parts)
+
+
+def because(causes: Sequence[Change], delta_ns: int) -> list[str]:
+    """What makes most of the change, and what works against it; noise has its share, and is not named.
+
+    Args:
+        causes: The parts of the total, the largest change first.
+        delta_ns: The change of the total.
+    """
+    whole, reached = sum(abs(c.delta_ns) for c in causes), 0
+    main: list[Change] = []
+    for change in causes[:_MOST_CAUSES]:
+        if reached < EXPLAINED * whole:
+            main.append(change)
+            reached += abs(change.delta_ns)
+    named = [c for c in main if not c.is_noise]
+    with_it = [c for c in named if c.delta_ns * delta_ns > 0]
+    against = [c for c in named if c.delta_ns * delta_ns < 0]
+    said = [_listed(with_it)] if with_it else []
+    return said + ([f"but {_listed(against)}"] if against else [])
+
+
+def plain(name: str) -> str:
+    """A class as a word of a sentence."""
+    return name.replace("_", " ")
 
 
 def per(found: Difference) -> str:
@@ -129,29 +154,10 @@ def _no_change(found: Difference) -> str:
 
 def _causes(found: Difference) -> list[Change]:
     """Busy time by class and idle time by cause: each nanosecond of the total once, the largest change first."""
-    busy = (Change.of(r, _plain(r.key)) for r in found.levels.class_ if r.key != "idle")
+    busy = (Change.of(r, plain(r.key)) for r in found.levels.class_ if r.key != "idle")
     idle = (Change.of(r, WAITING[r.key]) for r in found.levels.cause if r.key != "busy")
     return sorted([*busy, *idle], key=lambda change: -abs(change.delta_ns))
 
 
-def _because(causes: Sequence[Change], delta_ns: int) -> list[str]:
-    """What makes most of the change, and what works against it; noise has its share, and is not named."""
-    whole, reached = sum(abs(c.delta_ns) for c in causes), 0
-    main: list[Change] = []
-    for change in causes[:_MOST_CAUSES]:
-        if reached < EXPLAINED * whole:
-            main.append(change)
-            reached += abs(change.delta_ns)
-    named = [c for c in main if not c.is_noise]
-    with_it = [c for c in named if c.delta_ns * delta_ns > 0]
-    against = [c for c in named if c.delta_ns * delta_ns < 0]
-    said = [_listed(with_it)] if with_it else []
-    return said + ([f"but {_listed(against)}"] if against else [])
-
-
 def _listed(changes: Iterable[Change]) -> str:
     return ", ".join(f"{change.name} {signed(change.delta_ns)}" for change in changes)
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")
