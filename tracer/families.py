@@ -14,7 +14,6 @@ from mmprof.tracer.order import Wish
 from mmprof.tracer.workload import Argument, Family, Option, Request
 
 CODE: Final = "MM-E053"
-ATTENTIONS: Final = ("eager", "sdpa")
 DTYPES: Final = {
     "float32": "float32",
     "bfloat16": "bfloat16",
@@ -58,7 +57,10 @@ def request_for(family: Family, wish: Wish, device: str) -> Request:
         input_length=wish.input_length,
         output_length=wish.output_length,
         attention=choose(
-            wish.attention or ATTENTIONS[0], ATTENTIONS, what="the attention", code=CODE
+            wish.attention or family.attentions[0],
+            family.attentions,
+            what=f"the attention of {family.name}",
+            code=CODE,
         ),
         options=options_of(family, wish.settings),
     )

@@ -151,6 +151,7 @@ class Family:
         build: Makes the workload of a request.
         options: Options of its own.
         source: Where its architecture and shapes are published.
+        attentions: Forms of its attention that can be asked for, the default first.
     """
 
     name: str
@@ -160,3 +161,4 @@ class Family:
     build: Callable[[Request], Workload]
     options: tuple[Option, ...] = ()
     source: str = ""
+    attentions: tuple[str, ...] = ("eager", "sdpa")

@@ -85,6 +85,14 @@ def test_what_does_not_fit_is_an_error(wish: Wish, code: str, hint: str) -> None
     assert (caught.value.code, caught.value.hint) == (code, hint)
 
 
+def test_a_family_with_one_attention_has_no_other() -> None:
+    with pytest.raises(MmprofError) as caught:
+        request_for(families()["hstu"], Wish(attention="eager"), "cpu")
+
+    assert (caught.value.code, caught.value.hint) == ("MM-E053", "one of those")
+    assert request_for(families()["hstu"], Wish(), "cpu").attention == "pointwise"
+
+
 def test_settings_without_a_family_are_recognised_by_their_form() -> None:
     assert free_options(["n=3", "x=0.5", "on=True", "name=a=b"]) == {
         "n": 3,

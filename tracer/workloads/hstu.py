@@ -50,5 +50,6 @@ FAMILY = Family(
             "lengths of a batch lie within this share of the mean; mmprof's default",
         ),
     ),
+    attentions=("pointwise",),
     source="arXiv 2402.17152, equations 1 to 3; meta-recsys/generative-recommenders",
 )
