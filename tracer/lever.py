@@ -45,6 +45,7 @@ class Lever:
         apply: Applies it while the context is entered; leaving it restores the workload. Yields the workload to run.
         predict: The change it makes to a trace, replayed; None where the trace shows nothing that it would change, with
             the reason in the second place.
+        unseen: Why no trace tells what it gains, where `predict` is None; "" for the usual words.
         settings: Parameters of the lever with their defaults.
         budget: The largest relative L2 error that a lossy lever may make; 0 for the others.
         after: Ids of the levers that come before it where both are applied; `EVERY` for all others. A compiler comes after
@@ -63,6 +64,7 @@ class Lever:
     applies: Callable[[Workload, str], str]
     apply: Callable[[Workload], AbstractContextManager[Workload]]
     predict: Callable[[Replay], tuple[Prediction | None, str]] | None = None
+    unseen: str = ""
     settings: Mapping[str, Argument] = field(default_factory=dict)
     budget: float = 0.0
     after: tuple[str, ...] = ()

@@ -30,7 +30,7 @@ def dtype_casts(view: View) -> Match | None:
     in. Activations that go to fp32 and back around a normalization or a softmax cost nothing when the conversion is fused
     into that operation: use its fused form, or torch.compile.
     """
-    casts = _casts(view)
+    casts = floating_casts(view)
     if not significant(view, total(casts, "own_ns")):
         return None
     weights = casts.filter(pl.col("rank") == _WEIGHT_RANK)
@@ -39,7 +39,7 @@ def dtype_casts(view: View) -> Match | None:
     return about_activities(view, casts, title=_title(view, casts), lever=lever)
 
 
-def _casts(view: View) -> pl.DataFrame:
+def floating_casts(view: View) -> pl.DataFrame:
     """Copies between floating types, with `cast`, `rank` and `shape`."""
     copies = view.activities.filter(
         pl.col("operator_name") == "aten::copy_", pl.col("kind").is_in([c.KERNEL, c.OPERATOR])

@@ -7,6 +7,7 @@ changes that a lever states.
 from mmprof.analyzers.whatif.changes import (
     Change,
     Collapsed,
+    HostAdded,
     HostScaled,
     Removed,
     Replaced,
@@ -21,6 +22,7 @@ __all__ = [
     "Case",
     "Change",
     "Collapsed",
+    "HostAdded",
     "HostScaled",
     "Predicted",
     "Prediction",

@@ -30,10 +30,7 @@ class Advice:
     hurts: str
     predict: Callable[[Replay], Predicted]
     exactness: str = "identical"
-
-
-def _allocator(replay: Replay) -> Predicted:
-    return without_state(replay, "allocator", "calls that allocate or free memory")
+    unseen: str = ""
 
 
 def _loader(replay: Replay) -> Predicted:
@@ -69,15 +66,6 @@ BY_HAND: Final = (
         cost="work on the code that reads the values",
         hurts="a value that is read late is acted on late",
         predict=without_waits,
-    ),
-    Advice(
-        id="allocator_settings",
-        layer="system",
-        summary="Memory is allocated before the loop: warm-up, expandable segments, buffers that are used again",
-        risk="low",
-        cost="memory that stays reserved",
-        hurts="nothing",
-        predict=_allocator,
     ),
     Advice(
         id="dataloader_workers",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from mmprof.analyzers.findings.thresholds import SHORT_NS
-from mmprof.analyzers.units import format_count
+from mmprof.analyzers.units import format_count, format_ns, format_share
 from mmprof.analyzers.whatif.changes import Removed, Shortened
 from mmprof.analyzers.whatif.prediction import Case, Predicted, predicted
 
@@ -33,6 +33,18 @@ def static_cache(replay: Replay) -> Predicted:
         "low: nothing is gained, because attention now reads the whole capacity",
     ]
     return predicted(replay, case, rows=found["row"], assumptions=said)
+
+
+def rounded_cache(replay: Replay) -> Predicted:
+    """Say what a cache in int8 costs: it takes less memory, and is restored in full at each step."""
+    found = _of_class(replay, "kv_cache_update")
+    if found.is_empty():
+        return None, "no key-value cache is written in this window"
+    copied_ns = int(found["dur_ns"].sum())
+    return None, (
+        "it saves memory, not time: each step restores the whole cache before attention reads it, which takes as long again as the "
+        f"copies that append to it: {format_ns(copied_ns)} ({format_share(copied_ns, replay.window_ns)} of the window)"
+    )
 
 
 def shared_by_beams(replay: Replay) -> Predicted:

@@ -147,6 +147,27 @@ class HostScaled:
 
 
 @dataclass(frozen=True, slots=True)
+class HostAdded:
+    """Host time that a lever itself costs.
+
+    Attributes:
+        nodes: The calls before which it is spent, each as often as it stands here.
+        each_ns: What one costs.
+    """
+
+    nodes: pl.Series
+    each_ns: int
+
+    def apply(self, now: Timeline, base: Timeline) -> Timeline:  # noqa: ARG002  (it shortens nothing)
+        """Add it; before the window it does not count."""
+        times = self.nodes.rename("node").value_counts(name="times")
+        joined = now.events.join(times, on="node", how="left", maintain_order="left")
+        added = pl.when("kept").then(0).otherwise(pl.col("times").fill_null(0) * self.each_ns)
+        events = joined.with_columns(python=pl.col("python") + added.cast(pl.Int64))
+        return replace(now, events=events.select(now.events.columns))
+
+
+@dataclass(frozen=True, slots=True)
 class Unwaited:
     """Calls that no longer wait for the device.
 
@@ -231,8 +252,14 @@ class Unrecorded:
 
 
 def changed(base: Timeline, changes: Iterable[Change]) -> Timeline:
-    """The timeline with all changes, in any order: graphs come last, since they are made of what the others leave."""
+    """The timeline with all changes, in any order: what a lever costs comes after what all of them leave, graphs are made of that."""
     now = base
-    for change in sorted(changes, key=lambda change: isinstance(change, Collapsed)):
+    for change in sorted(changes, key=_turn):
         now = change.apply(now, base)
     return now
+
+
+def _turn(change: Change) -> int:
+    if isinstance(change, Collapsed):
+        return 2
+    return 1 if isinstance(change, HostAdded) else 0

@@ -15,6 +15,7 @@ from mmprof.analyzers.whatif.changes import (
     Collapsed,
     HostScaled,
     Removed,
+    Replaced,
     Shortened,
 )
 from mmprof.analyzers.whatif.prediction import Case, Predicted, predicted
@@ -39,6 +40,10 @@ GRAPH_CALLS: Final = 4
 # in the public MI300X traces, graphs of 421 and 1,566 nodes take 0.23 and 0.06 kernel launches a node.
 GRAPH_HOST_LEFT_LOW: Final = 0.25
 _FUSED: Final = r"^triton_|_fused_|multi_tensor_apply"
+# A core computes these, or looks them up, for some numbers a nanosecond, fused or not; sums and products wait for memory.
+_FUNCTIONS: Final = (
+    r"aten::(exp|log|silu|gelu|sigmoid|tanh|sin|cos|erf|_softmax|softplus|index|gather)"
+)
 _GRAPH_LAUNCH: Final = r"GraphLaunch"
 
 
@@ -47,7 +52,8 @@ class Chains:
     """Runs of activities that a compiler would fuse.
 
     Attributes:
-        longest: `row` and `left_ns` of the one of each run that stands for the fused kernel.
+        longest: `row` of the one of each run that stands for the fused kernel; `left_ns`, its roofline; `arithmetic_ns`, its time, or
+            that of all functions of the run that arithmetic bounds on a CPU.
         others: Rows of those that go away.
         rows: Rows of all.
     """
@@ -59,8 +65,14 @@ class Chains:
     def fused(self, *, all_of_it: bool = False) -> list[Change]:
         """The changes; with `all_of_it` a run takes as long as its memory traffic needs, and no Python between."""
         if all_of_it:
-            return [Shortened(self.longest), Removed(self.others, host=HOST_WORK)]
-        return [Removed(self.others)]
+            return [
+                Shortened(self.longest.select("row", "left_ns")),
+                Removed(self.others, host=HOST_WORK),
+            ]
+        return [
+            Replaced(self.longest.select("row", left_ns="arithmetic_ns")),
+            Removed(self.others),
+        ]
 
 
 def compiled(replay: Replay) -> Predicted:
@@ -114,10 +126,11 @@ def graphed(replay: Replay) -> Predicted:
 def fusable_chains(replay: Replay, nodes: pl.Series) -> Chains:
     """Activities of some calls that are neighbours on a stream, elementwise work or reductions, and not fused yet; two at least."""
     acts = replay.recorded.activities.select(
-        "at", "row", "stream", here=pl.col("node").is_in(nodes.implode())
-    )
+        "at", "row", "stream", here=pl.col("node").is_in(nodes.implode()),
+        dur_ns=replay.base.activities["dur_ns"],
+    )  # fmt: skip
     costs = replay.view.costs.select("row", "roofline_ns")
-    known = replay.view.activities.select("row", "class", "in_chain", "name", "dur_ns").join(
+    known = replay.view.activities.select("row", "class", "in_chain", "name").join(
         costs, on="row", how="left"
     )
     fusable = (
@@ -131,13 +144,24 @@ def fusable_chains(replay: Replay, nodes: pl.Series) -> Chains:
         pl.col("stream") != pl.col("stream").shift(1)
     )
     chained = placed.with_columns(chain=changes.fill_null(value=True).cum_sum()).filter("fusable")
-    long = chained.filter(pl.len().over("chain") > 1)
+    long = chained.filter(pl.len().over("chain") > 1).with_columns(
+        arithmetic_ns=_arithmetic_ns(replay)
+    )
     longest = long.sort("dur_ns", "at", descending=[True, False]).unique("chain", keep="first")
     return Chains(
-        longest.select("row", left_ns=_least_ns()),
+        longest.select("row", "arithmetic_ns", left_ns=_least_ns()),
         long.join(longest.select("row"), on="row", how="anti")["row"],
         long["row"],
     )
+
+
+def _arithmetic_ns(replay: Replay) -> pl.Expr:
+    """The longest of a run, since a device reads and writes once; on a CPU at least all of its functions, which no fusion shortens."""
+    longest = pl.col("dur_ns").max()
+    if not replay.view.is_host:
+        return longest.over("chain")
+    functions = pl.col("dur_ns").filter(pl.col("name").cast(pl.String).str.contains(_FUNCTIONS))
+    return pl.max_horizontal(longest, functions.sum()).over("chain")
 
 
 def _least_ns() -> pl.Expr:

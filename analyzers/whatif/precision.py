@@ -74,12 +74,13 @@ def tensor_float(replay: Replay) -> Predicted:
     return predicted(replay, case, rows=found["row"], assumptions=said)
 
 
-def small_weights(replay: Replay, *, bits: int = 8) -> Predicted:
+def small_weights(replay: Replay, *, bits: int = 8, eager_on_cpu: bool = True) -> Predicted:
     """Predict quantized weights: linear layers with few rows read fewer bytes.
 
     Args:
         replay: The window.
         bits: Bits of a quantized weight.
+        eager_on_cpu: Whether a CPU has a kernel that reads them without a compiler.
     """
     layers = products(replay.view).filter(
         pl.col("class") == "linear", pl.col("m") <= FEW_ROWS, pl.col("second_bytes") > pl.col("first_bytes")
@@ -90,27 +91,72 @@ def small_weights(replay: Replay, *, bits: int = 8) -> Predicted:
     weights = pl.col("second_bytes") / pl.col("moved_bytes").clip(1)
     element = pl.when(pl.col("dtype") == "float").then(32).otherwise(16)
     left = 1 - weights.clip(0, 1) * (1 - bits / element).clip(0)
+    written_out = replay.view.is_host and not eager_on_cpu
     case = Case(
         low=[],
-        expected=[_layer_times(replay, bound, left)],
+        expected=[] if written_out else [_layer_times(replay, bound, left)],
         high=[_layer_times(replay, layers, left)],
     )
     read = int(layers["second_bytes"].sum())
     said = [
         f"{format_count(bound.height, 'linear layer call')} bound by memory read weights of {bits} bits instead of "
         f"{format_bytes(read)} in all; high: those bound by latency shrink as much",
-        "low: nothing is gained, because the weights are written out in full before each product (eager mode does)",
+        f"low{' and expected' * written_out}: nothing is gained, because the weights are written out in full before each product (eager "
+        f"mode does{' on a CPU, where 0.3 to 1.2 times the speed was measured' * written_out})",
     ]
     rows = _rows_of(replay, layers)["row"]
     return predicted(replay, case, rows=rows, assumptions=said)
 
 
+def half_head(replay: Replay) -> Predicted:
+    """Predict an output head in half of its bytes: the widest linear layer of a step, which runs once where others run in each layer."""
+    layers = products(replay.view).filter(
+        pl.col("class") == "linear", pl.col("m") <= FEW_ROWS, pl.col("dtype") == "float"
+    )
+    head = _head(layers)
+    if head.is_empty():
+        return (
+            None,
+            "no linear layer of float32 is the widest and runs once a step, as an output head does",
+        )
+    saved = (pl.col("second_bytes") / pl.col("moved_bytes").clip(1)).clip(0, 1) / 2
+    bound = head.filter(pl.col("bound") == "memory")
+    case = Case(
+        low=[_layer_times(replay, bound, 1 - saved / 2)],
+        expected=[_layer_times(replay, bound, 1 - saved)],
+        high=[_layer_times(replay, head, 1 - saved)],
+    )
+    said = [
+        f"{format_count(bound.height, 'call')} of the output head bound by memory read half of {format_bytes(int(head['second_bytes'].sum()))} "
+        "of weights; low: half of that saving; high: those bound by latency shrink as much",
+    ]
+    return predicted(replay, case, rows=_rows_of(replay, head)["row"], assumptions=said)
+
+
+def _head(layers: pl.DataFrame) -> pl.DataFrame:
+    """The calls of the widest layer, if layers of another width run at least twice as often; else none."""
+    widths = layers.group_by("n").agg(calls=pl.len()).sort("n", descending=True)
+    if widths.height < 2 or 2 * widths["calls"][0] > widths["calls"][1]:
+        return layers.head(0)
+    return layers.filter(pl.col("n") == widths["n"][0])
+
+
 def int8_products(replay: Replay) -> Predicted:
     """Predict int8 weights and activations: linear layers bound by compute at the peak of int8, and a pass to round."""
+    return _rounded_products(replay, "int8", "int8")
+
+
+def float8_products(replay: Replay) -> Predicted:
+    """Predict float8 weights and activations, in the same way."""
+    return _rounded_products(replay, "fp8", "float8")
+
+
+def _rounded_products(replay: Replay, key: str, name: str) -> Predicted:
+    """Linear layers bound by compute at the peak of a type of one byte, after a pass that rounds their activations."""
     match = replay.view.match
-    int8 = match.spec.peak("int8") if match else None
-    if match is None or int8 is None:
-        return None, _no_peak(replay, "int8")
+    rounded = match.spec.peak(key) if match else None
+    if match is None or rounded is None:
+        return None, _no_peak(replay, name)
     layers = products(replay.view).filter(
         pl.col("class") == "linear", pl.col("bound") == "compute", pl.col("dtype").is_not_null()
     )
@@ -119,16 +165,16 @@ def int8_products(replay: Replay) -> Predicted:
     fastest = float(max(match.spec.peak_flops.values()))
     peaks = {d: float(match.spec.peak(d) or fastest) for d in layers["dtype"].unique().to_list()}
     peak = pl.col("dtype").replace_strict(peaks, return_dtype=pl.Float64)
-    # the activations are read and written once more, as int8
+    # the activations are read and written once more, in the smaller type
     rounding_ns = 1.5 * pl.col("first_bytes") / match.spec.bandwidth_bytes_per_s * 1e9
-    left = (peak / int8 + rounding_ns / pl.col("own_ns").clip(1)).clip(0, 1)
+    left = (peak / rounded + rounding_ns / pl.col("own_ns").clip(1)).clip(0, 1)
     case = Case(
         low=[],
         expected=[_layer_times(replay, layers, 1 - (1 - left) / 2)],
         high=[_layer_times(replay, layers, left)],
     )
     said = [
-        f"{format_count(layers.height, 'linear layer call')} bound by compute gain half of what int8's peak allows, after a "
+        f"{format_count(layers.height, 'linear layer call')} bound by compute gain half of what {name}'s peak allows, after a "
         "pass that rounds the activations; high: all of it; low: nothing",
     ]
     return predicted(replay, case, rows=_rows_of(replay, layers)["row"], assumptions=said)

@@ -25,12 +25,28 @@ SCHEMA: Final = "mmprof.recommendation/1"
 MOST_TOGETHER: Final = 4
 """Levers in a stack: what a user tries in one go; more are listed one by one."""
 
-# Of these only one can be applied: both compile, both store the weights, both round the factors of products.
+# Of these only one can be applied: all compile, all store the weights of linear layers anew, both round the factors of products, both
+# fuse attention.
 EXCLUSIVE: Final = (
-    frozenset({"cuda_graphs", "torch_compile"}),
-    frozenset({"quantization_weight_only", "quantization_dynamic"}),
+    frozenset({"compile_regional", "cuda_graphs", "torch_compile"}),
+    frozenset(
+        {
+            "autoquant",
+            "float8",
+            "fp16_weights",
+            "fused_projections",
+            "quantization_dynamic",
+            "quantization_int4",
+            "quantization_weight_only",
+        }
+    ),
     frozenset({"dtype", "tf32"}),
+    frozenset({"dtype", "head_dtype"}),
+    frozenset({"flex_attention", "sdpa"}),
+    frozenset({"pinned_copies", "pinned_memory"}),
 )
+_UNSEEN: Final = "a trace does not show what it would gain; `mmprof verify` measures it"
+_RISKS: Final = ("low", "medium", "high")
 _FROM_BEST: Final = ("identical", "reassociation", "distribution", "lossy")
 
 
@@ -75,6 +91,11 @@ class Candidate(Protocol):
     @property
     def predict(self) -> Callable[[Replay], tuple[Prediction | None, str]] | None:
         """What it changes, replayed."""
+        ...
+
+    @property
+    def unseen(self) -> str:
+        """Why no trace tells what it gains, where it predicts nothing."""
         ...
 
 
@@ -251,15 +272,21 @@ def _ranked(
             rejected.append(Rejected(candidate.id, why))
         else:
             ranked.append((candidate, prediction))
-    ranked.sort(key=lambda pair: (-pair[1].expected, -pair[1].high, pair[0].id))
+    ranked.sort(key=_place)
     return ranked, rejected
+
+
+def _place(pair: tuple[Candidate, Prediction]) -> tuple[float, float, int, str]:
+    """The largest gain first; of equal ones the one that disappoints least."""
+    candidate, prediction = pair
+    return -prediction.expected, -prediction.high, _RISKS.index(candidate.risk), candidate.id
 
 
 def _predict(candidate: Candidate, replay: Replay) -> tuple[Prediction | None, str]:
     if not replay.window_ns:
         return None, "the window is empty"
     if candidate.predict is None:
-        return None, "a trace does not show what it would gain; `mmprof verify` measures it"
+        return None, candidate.unseen or _UNSEEN
     prediction, why = candidate.predict(replay)
     if prediction is not None and prediction.expected - 1 < SIGNIFICANT_SHARE:
         return (

@@ -75,9 +75,9 @@ def compilable(replay: Replay) -> Compilable:
     if modules.is_empty() and within.is_empty():
         called = events.join(_other_work(replay).to_frame(), on="node", how="anti")
         return Compilable(called["node"], "everything")
-    inside = events if modules.is_empty() else _inside(events, modules)
+    inside = events if modules.is_empty() else calls_inside(events, modules)
     if decode.height or modules.is_empty():
-        inside = _inside(inside, within)
+        inside = calls_inside(inside, within)
     called = inside.join(_other_work(replay).to_frame(), on="node", how="anti")
     return Compilable(called["node"], "the decode steps" if decode.height else "the model")
 
@@ -126,10 +126,11 @@ def _outermost_modules(view: View) -> pl.DataFrame:
     return host.filter(outermost).select("start_ns", end_ns=pl.col("start_ns") + pl.col("dur_ns"))
 
 
-def _inside(events: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+def calls_inside(events: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """The calls that begin within some spans."""
     union = intervals.merge(spans)
     if union.is_empty():
         return events.clear()
     at = union["start_ns"].search_sorted(events["start_ns"], side="right").cast(pl.Int64) - 1
-    inside = (at >= 0) & (events["start_ns"] < union["end_ns"].gather(at.clip(0)))
-    return events.filter(inside)
+    within = (at >= 0) & (events["start_ns"] < union["end_ns"].gather(at.clip(0)))
+    return events.filter(within)

@@ -33,13 +33,22 @@ def without_waits(replay: Replay) -> Predicted:
     return predicted(replay, case, rows=_next_rows(replay, nodes), assumptions=said)
 
 
-def without_held_copies(replay: Replay) -> Predicted:
-    """Predict copies over the bus that the host does not wait for: pinned memory, copied without blocking."""
-    copies = replay.recorded.activities.filter(pl.col("is_copy"))["node"]
+def without_held_copies(replay: Replay, *, direction: str = "") -> Predicted:
+    """Predict copies over the bus that the host does not wait for: pinned memory, copied without blocking.
+
+    Args:
+        replay: The window.
+        direction: "HtoD" or "DtoH" for one of them alone.
+    """
+    named = pl.col("name").cast(pl.String).str.contains(direction, literal=True)
+    rows = replay.view.activities.filter(named)["row"]
+    copies = replay.recorded.activities.filter("is_copy", pl.col("row").is_in(rows.implode()))[
+        "node"
+    ]
     waits = _waits(replay)
     held = waits.filter(~pl.col("is_wait") & pl.col("node").is_in(copies.implode()))
     if replay.view.is_host or held.is_empty():
-        return None, "no copy in the window holds the host"
+        return None, f"no copy {direction}{' ' * bool(direction)}in the window holds the host"
     nodes = held["node"]
     change = [Unwaited(nodes)]
     said = [

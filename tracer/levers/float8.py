@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from mmprof.tracer.lever import Lever
 
 if TYPE_CHECKING:
+    from mmprof.analyzers.whatif import Predicted, Replay
     from mmprof.tracer.workload import Workload
 
 _MULTIPLE: Final = 16
@@ -36,6 +37,13 @@ def apply(workload: Workload) -> Iterator[Workload]:
         yield changed
 
 
+def predict(replay: Replay) -> Predicted:
+    """Products bound by compute run at the peak of float8, after a pass that rounds."""
+    from mmprof.analyzers.whatif.precision import float8_products  # noqa: PLC0415  (polars: 100 ms)
+
+    return float8_products(replay)
+
+
 LEVER: Final = Lever(
     id="float8",
     layer="compression",
@@ -46,6 +54,7 @@ LEVER: Final = Lever(
     hurts="decoding, where rounding the activations of one row costs more than its product; slow without torch.compile",
     applies=applies,
     apply=apply,
+    predict=predict,
     # Four bits of mantissa in weights and activations; twice what float8 weights of a random Llama alone showed, 0.18.
     budget=0.36,
     after=("dtype",),  # the products keep the dtype that the weights had

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from mmprof.tracer.lever import Lever, NotApplicableError
 
 if TYPE_CHECKING:
+    from mmprof.analyzers.whatif import Predicted, Replay
     from mmprof.tracer.workload import Workload
 
 
@@ -31,6 +32,13 @@ def apply(workload: Workload) -> Iterator[Workload]:
         yield workload
 
 
+def predict(replay: Replay) -> Predicted:
+    """Neighbouring linear layers are one product."""
+    from mmprof.analyzers.whatif.projections import joined_projections  # noqa: PLC0415  (polars: 100 ms)
+
+    return joined_projections(replay)
+
+
 LEVER: Final = Lever(
     id="fused_projections",
     layer="system",
@@ -41,6 +49,7 @@ LEVER: Final = Lever(
     hurts="on a CPU little is launched, and what is split is no longer contiguous: it may gain nothing",
     applies=applies,
     apply=apply,
+    predict=predict,
     after=("dtype", "weight_casts"),  # the joint weights have the dtype that the layers' had
     conflicts=(
         "autoquant",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from mmprof.tracer.lever import Lever
 
 if TYPE_CHECKING:
+    from mmprof.analyzers.whatif import Predicted, Replay
     from mmprof.tracer.models.hstu import PointwiseAttention
     from mmprof.tracer.models.hstu_blocks import BlockedAttention
     from mmprof.tracer.workload import Workload
@@ -50,6 +51,13 @@ def _attentions(workload: Workload) -> list[PointwiseAttention]:
     return [module for module in modules_of(workload) if isinstance(module, PointwiseAttention)]
 
 
+def predict(replay: Replay) -> Predicted:
+    """Nothing is padded, scores stay in cache, blocks leave most of the masked half out."""
+    from mmprof.analyzers.whatif.pointwise import blocked_attention  # noqa: PLC0415  (polars: 100 ms)
+
+    return blocked_attention(replay)
+
+
 LEVER: Final = Lever(
     id="hstu_fused_attention",
     layer="algorithm",
@@ -60,4 +68,5 @@ LEVER: Final = Lever(
     hurts="on an accelerator, batches of many short sequences: each sequence is launched on its own",
     applies=applies,
     apply=apply,
+    predict=predict,
 )

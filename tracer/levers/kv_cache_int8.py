@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from mmprof.tracer.lever import Lever
 
 if TYPE_CHECKING:
+    from mmprof.analyzers.whatif import Predicted, Replay
     from mmprof.tracer.workload import Workload
 
 
@@ -30,6 +31,13 @@ def apply(workload: Workload) -> Iterator[Workload]:
         yield changed
 
 
+def predict(replay: Replay) -> Predicted:
+    """No time is gained: the reason says what it costs."""
+    from mmprof.analyzers.whatif.caches import rounded_cache  # noqa: PLC0415  (polars: 100 ms)
+
+    return rounded_cache(replay)
+
+
 LEVER: Final = Lever(
     id="kv_cache_int8",
     layer="compression",
@@ -40,6 +48,7 @@ LEVER: Final = Lever(
     hurts="speed: use it where the cache, not the weights, fills the memory (long inputs, large batches)",
     applies=applies,
     apply=apply,
+    predict=predict,
     # twice what a random Llama of 32 M parameters showed, 7.2e-2; judge quality on a trained model
     budget=0.15,
     conflicts=("static_kv_cache", "cuda_graphs"),  # their cache cannot grow

@@ -44,6 +44,7 @@ LEVER: Final = Lever(
     hurts="requests of other lengths: a shape that was not measured runs as before",
     applies=applies,
     apply=apply,
+    unseen="it depends on which library multiplies fastest at each shape; a trace and its peaks show only the one that ran; `mmprof verify` times the others",
     after=("dtype",),  # the products keep the dtype that the weights had
     conflicts=(
         "autoquant",

@@ -51,4 +51,5 @@ LEVER: Final = Lever(
     hurts="products with one row, as in decoding, get slower; helps only where MKL is slow, as on AMD",
     applies=applies,
     apply=apply,
+    unseen="it depends on how fast oneDNN multiplies on this CPU; a trace and its peaks show only the library that ran (1.8 times faster was measured on one AMD CPU, nothing on another); `mmprof verify` measures it",
 )

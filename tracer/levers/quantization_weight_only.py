@@ -33,7 +33,7 @@ def predict(replay: Replay) -> Predicted:
     """Layers with few rows read 8 bits a weight."""
     from mmprof.analyzers.whatif.precision import small_weights  # noqa: PLC0415  (polars: 100 ms)
 
-    return small_weights(replay)
+    return small_weights(replay, eager_on_cpu=False)
 
 
 LEVER: Final = Lever(

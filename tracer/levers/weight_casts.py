@@ -11,6 +11,7 @@ from mmprof.tracer.lever import Lever, NotApplicableError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from mmprof.analyzers.whatif import Predicted, Replay
     from mmprof.tracer.workload import Workload
 
 
@@ -38,6 +39,13 @@ def apply(workload: Workload) -> Iterator[Workload]:
         yield workload
 
 
+def predict(replay: Replay) -> Predicted:
+    """The conversions of weights before their products are gone."""
+    from mmprof.analyzers.whatif.casts import cast_once  # noqa: PLC0415  (polars: 100 ms)
+
+    return cast_once(replay)
+
+
 LEVER: Final = Lever(
     id="weight_casts",
     layer="application",
@@ -48,4 +56,5 @@ LEVER: Final = Lever(
     hurts="nothing",
     applies=applies,
     apply=apply,
+    predict=predict,
 )
