@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
-import sys
 from typing import Final
 
-from mmprof.analyzers.errors import MmprofError
+from mmprof.tracer.torch_required import check_torch
 
-INSTALL: Final = "pip install 'mmprof[trace]'"
+__all__ = ["check_torch", "quiet_libraries"]
+
 # torchao tells which kernels of other devices it lacks, and torch how torchao registers its types.
 _TALKATIVE: Final = ("torchao", "torch.utils._pytree")
-
-
-def check_torch(what: str = "tracing", *, otherwise: str = "") -> None:
-    """Check that torch is installed.
-
-    Args:
-        what: What needs it.
-        otherwise: What works without it.
-
-    Raises:
-        MmprofError: It is not.
-    """
-    if importlib.util.find_spec("torch") is None:
-        hint = f"{INSTALL}; without torch: {otherwise}" if otherwise else INSTALL
-        raise MmprofError(
-            "MM-E050",
-            f"{what} needs torch, which is not installed",
-            found=sys.executable,
-            hint=hint,
-        )
 
 
 def quiet_libraries() -> None:

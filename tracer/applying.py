@@ -22,6 +22,7 @@ from mmprof.tracer.lever import Lever, NotApplicableError
 from mmprof.tracer.lever_registry import levers_by_word
 from mmprof.tracer.optimization.stacks import exclude_each_other, in_order
 from mmprof.tracer.order import Subject, Wish
+from mmprof.tracer.torch_required import check_torch
 from mmprof.tracer.workload import Workload
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def applied(target: T, levers: Sequence[str], *, inputs: object = None) -> Itera
 
     A call of a model's `generate` is a request, for models that generate; of others, a call of the model.
     """
+    check_torch("applying levers", otherwise="`mmprof recommend` says which may pay")
     chosen = levers_by_word(levers)
     _check_together(chosen)
     ordered = {name: chosen[name] for name in in_order(chosen, chosen)}
@@ -89,6 +91,7 @@ def workload(target: str = "", *, hf: str = "", device: str = "", **wish: Any) -
     Raises:
         MmprofError: It cannot be found, or not with what is asked of it.
     """
+    check_torch("building a workload")
     from mmprof.tracer.tracing import build_subject  # noqa: PLC0415  (torch: seconds)
 
     asked, family = Wish(**wish), None

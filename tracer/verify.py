@@ -9,38 +9,43 @@ from __future__ import annotations
 import math
 import statistics
 import tempfile
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from mmprof.analyzers.analyze import analyze
 from mmprof.analyzers.errors import MmprofError
 from mmprof.tracer.lever import Lever
 from mmprof.tracer.lever_registry import NONE
 from mmprof.tracer.order import Progress, Subject, silent
 from mmprof.tracer.verify_prediction import predictions
+from mmprof.tracer.verify_recording import changed_times, recorded_request
 from mmprof.tracer.verify_results import (
     Baseline,
     LeverResult,
     OutputCheck,
+    Predicted,
+    RecordedRequest,
     Rung,
     Verdict,
     Verification,
 )
 from mmprof.tracer.verify_sides import Combination, Effort, Side, alternated, opened, speedup
 from mmprof.tracer.verify_statistics import (
+    TWINS,
     Speedup,
     bootstrap_interval,
     mann_whitney_p,
+    noise_of,
 )
 from mmprof.tracer.verify_trial import TrialEndedError
 
 _REFERENCE: Final = "reference.pt"
 _TRACE: Final = "trace.json"
+_PREDICTED: Final = "baseline.json.gz"
 
 _NOT_TRIED: Final = frozenset({"failed", "not applicable", "outputs differ"})
 
@@ -73,15 +78,80 @@ class _Pairs:
     speedup: Speedup
 
 
-@dataclass(frozen=True, slots=True)
 class _Base:
-    """The baseline, its reference and what two of it differ."""
+    """The workload without levers, in a process that is started again where something took it down.
 
-    side: Side
-    folder: Path
-    deterministic: bool
-    noise: float
-    runs_s: list[float]
+    Args:
+        trials: What to verify.
+        folder: For files that end with it.
+        life: Ends the process.
+
+    Attributes:
+        reference: Where its outputs are kept.
+        ready: What it says of itself.
+        overhead_s: What came before it ran steadily.
+        deterministic: Whether two of its runs gave equal bits.
+        peak_bytes: Most memory during a request.
+        runs_s: Seconds of one request, beside other processes of it.
+        noise: Factor by which two of them may differ.
+        recorded: Where the time of a recorded request goes.
+        predicted: What that recording says of the levers.
+    """
+
+    def __init__(self, trials: Trials, folder: Path, life: ExitStack) -> None:
+        self._trials, self._life = trials, life
+        self.reference = folder / _REFERENCE
+        self._process = self._life.enter_context(_side(trials, []))
+        self.ready = self._process.ready
+        self.overhead_s = self._process.overhead_s
+        self.deterministic = self._process.keep_reference(self.reference, trials.levers.values())
+        self.peak_bytes = self._process.peak_bytes()
+        self._compare_with_itself()
+
+    @property
+    def side(self) -> Side:
+        """The process.
+
+        Raises:
+            TrialEndedError: It cannot be started again.
+        """
+        if not self._process.process.alive:
+            self._process = self._life.enter_context(_side(self._trials, []))
+        return self._process
+
+    def _compare_with_itself(self) -> None:
+        """See how far processes that run it differ; they are recorded when they are not needed any more."""
+        self._trials.progress("comparing the baseline with itself")
+        self.recorded: RecordedRequest | None = None
+        self.predicted: dict[str, Predicted] = {}
+        last_of_twins = (self._record, self._predict, lambda _: None)
+        twins = [self._twin(last) for last in last_of_twins]
+        self.runs_s = [seconds for twin in twins for seconds in twin.baseline_s]
+        self.noise = noise_of([twin.speedup for twin in twins])
+
+    def _twin(self, last: Callable[[Side], None]) -> _Pairs:
+        """Compare it with another process of itself, and ask that for something last; the twins take as long as one lever."""
+        effort = self._trials.effort
+        with _side(self._trials, []) as twin:
+            pairs = _pairs(
+                self._process, twin, replace(effort, max_time_s=effort.max_time_s / TWINS)
+            )
+            last(twin)
+        return pairs
+
+    def _record(self, twin: Side) -> None:
+        self.recorded = _recorded(self._trials, twin, self.reference.with_name(_TRACE))
+
+    def _predict(self, twin: Side) -> None:
+        """Record it once more with what the machine reaches, which predictions rest on."""
+        levers = self._trials.levers.values()
+        if not (self._trials.idle and any(lever.predict for lever in levers)):
+            return
+        self._trials.progress("recording the baseline")
+        trace = self.reference.with_name(_PREDICTED)
+        with suppress(TrialEndedError):
+            twin.record(trace)
+            self.predicted = predictions(trace, levers)
 
 
 def verify(trials: Trials) -> Verification:
@@ -102,34 +172,22 @@ def verify(trials: Trials) -> Verification:
 
 def _verified(trials: Trials, folder: Path) -> Verification:
     trials.progress("building the baseline")
-    with _side(trials, []) as side:
-        base = _base(trials, side, folder)
+    with ExitStack() as life:
+        base = _Base(trials, folder, life)
         alone = {
-            name: _result(trials, base, Combination({name: lever}))
+            name: _result(trials, base, Combination({name: lever}), base.recorded)
             for name, lever in trials.levers.items()
         }
         ladder = _ladder(trials, base, alone)
-        peak = side.peak_bytes()
-        idle = _idle_share(trials, side, base)
-        said = predictions(folder / _TRACE, trials.levers.values()) if trials.idle else {}
     results = [
-        msgspec.structs.replace(result, predicted=said.get(result.lever))
+        msgspec.structs.replace(result, predicted=base.predicted.get(result.lever))
         for result in alone.values()
     ]
-    return _document(base, results, ladder, peak=peak, idle=idle)
+    return _document(base, results, ladder)
 
 
 def _side(trials: Trials, names: Sequence[str]) -> AbstractContextManager[Side]:
     return opened(trials.subject, names, trials.effort)
-
-
-def _base(trials: Trials, side: Side, folder: Path) -> _Base:
-    """Keep the baseline's outputs, and see what two processes that run it differ."""
-    deterministic = side.keep_reference(folder / _REFERENCE)
-    trials.progress("comparing the baseline with itself")
-    with _side(trials, []) as twin:
-        pairs = _pairs(side, twin, trials.effort)
-    return _Base(side, folder, deterministic, pairs.speedup.noise, pairs.baseline_s)
 
 
 def _pairs(side: Side, other: Side, effort: Effort) -> _Pairs:
@@ -138,13 +196,16 @@ def _pairs(side: Side, other: Side, effort: Effort) -> _Pairs:
     return _Pairs(one, two, speedup(one, two, effort))
 
 
-def _result(trials: Trials, base: _Base, levers: Combination) -> LeverResult:
-    """What came of some levers."""
+def _result(
+    trials: Trials, base: _Base, levers: Combination, before: RecordedRequest | None
+) -> LeverResult:
+    """What came of some levers, and what changed from a request that was recorded before."""
     name = " + ".join(levers.ids)
     trials.progress(f"applying {name}")
     try:
         with _side(trials, list(levers.levers)) as side:
-            return _compared(trials, base, levers, side)
+            found = _compared(trials, base, levers, side)
+            recorded = _recorded(trials, side, base.reference.with_name(_TRACE))
     except TrialEndedError as ended:
         return LeverResult(
             lever=name,
@@ -152,15 +213,21 @@ def _result(trials: Trials, base: _Base, levers: Combination) -> LeverResult:
             exactness=levers.exactness,
             reason=ended.reason,
         )
+    return msgspec.structs.replace(
+        found,
+        idle_share=recorded.idle_share if recorded else None,
+        recorded=recorded,
+        changed=changed_times(before, recorded),
+    )
 
 
 def _compared(trials: Trials, base: _Base, levers: Combination, side: Side) -> LeverResult:
     name = " + ".join(levers.ids)
-    check = side.compare(base.folder / _REFERENCE, levers.exactness, levers.budget)
+    check = side.compare(base.reference, levers.exactness, levers.budget)
     trials.progress(f"measuring {name}")
     pairs = _pairs(base.side, side, trials.effort)
     gain = pairs.speedup.widened(base.noise)
-    setup_s = max(0.0, side.overhead_s - base.side.overhead_s)
+    setup_s = max(0.0, side.overhead_s - base.overhead_s)
     gain_s = statistics.median(pairs.baseline_s) - statistics.median(pairs.other_s)
     return LeverResult(
         lever=name,
@@ -175,7 +242,6 @@ def _compared(trials: Trials, base: _Base, levers: Combination, side: Side) -> L
         setup_cost_s=setup_s,
         pays_back_after_calls=math.ceil(setup_s / gain_s) if gain_s > 0 else None,
         peak_bytes=side.peak_bytes(),
-        idle_share=_idle_share(trials, side, base),
     )
 
 
@@ -197,47 +263,44 @@ def _ladder(trials: Trials, base: _Base, alone: dict[str, LeverResult]) -> list[
     ]
     if len(usable) < 2:
         return []
-    rungs = []
+    rungs: list[Rung] = []
     for count in range(1, len(usable) + 1):
         names = usable[:count]
         levers = Combination({name: trials.levers[name] for name in names})
-        found = alone[names[0]] if count == 1 else _result(trials, base, levers)
-        rungs.append(
-            Rung(
-                levers=levers.ids,
-                verdict=found.verdict,
-                reason=found.reason,
-                speedup=found.speedup,
-                interval=found.interval,
-                idle_share=found.idle_share,
-                exactness=found.exactness,
-                output_check=found.output_check,
-            )
-        )
+        below = rungs[-1].recorded if rungs else base.recorded
+        found = alone[names[0]] if count == 1 else _result(trials, base, levers, below)
+        rungs.append(_rung(levers, found))
     return rungs
 
 
-def _idle_share(trials: Trials, side: Side, base: _Base) -> float | None:
+def _rung(levers: Combination, found: LeverResult) -> Rung:
+    return Rung(
+        levers=levers.ids,
+        verdict=found.verdict,
+        reason=found.reason,
+        speedup=found.speedup,
+        interval=found.interval,
+        idle_share=found.idle_share,
+        exactness=found.exactness,
+        output_check=found.output_check,
+        recorded=found.recorded,
+        changed=found.changed,
+    )
+
+
+def _recorded(trials: Trials, side: Side, trace: Path) -> RecordedRequest | None:
     """Record a request; the last that a process is asked for, because profilers leave traces. None where it cannot be."""
     if not trials.idle:
         return None
-    trace = str(base.folder / _TRACE)
     try:
-        side.profile(Path(trace))
-        return float(analyze([trace]).devices[0].value("idle_share"))
-    except (TrialEndedError, MmprofError):
+        side.profile(trace)
+    except TrialEndedError:
         return None
+    return recorded_request(trace)
 
 
-def _document(
-    base: _Base,
-    results: list[LeverResult],
-    ladder: list[Rung],
-    *,
-    peak: int | None,
-    idle: float | None,
-) -> Verification:
-    ready = base.side.ready
+def _document(base: _Base, results: list[LeverResult], ladder: list[Rung]) -> Verification:
+    ready = base.ready
     return Verification(
         workload={"name": ready.name, **ready.arguments},
         device=ready.device,
@@ -249,10 +312,11 @@ def _document(
             runs_s=base.runs_s,
             median_s=statistics.median(base.runs_s),
             interval_s=bootstrap_interval(base.runs_s, seed=0),
-            peak_bytes=peak,
+            peak_bytes=base.peak_bytes,
             deterministic=base.deterministic,
             noise=base.noise,
-            idle_share=idle,
+            idle_share=base.recorded.idle_share if base.recorded else None,
+            recorded=base.recorded,
         ),
         levers=results,
         ladder=ladder,

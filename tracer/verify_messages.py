@@ -49,9 +49,11 @@ class KeepReference(Struct, frozen=True, tag=True):
 
     Attributes:
         path: The file.
+        draws: Whether to run under other seeds as well: a lever promises the distribution of the outputs.
     """
 
     path: str
+    draws: bool = False
 
 
 class Compare(Struct, frozen=True, tag=True):

@@ -16,6 +16,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from mmprof.tracer.verify_distribution import check_draws, drawn
 from mmprof.tracer.verify_results import OutputCheck, QualityCheck
 from mmprof.tracer.verify_taps import SCORES, Tap, tapped
 
@@ -49,23 +50,24 @@ class Reference:
         streams: Its logits by where they pass, in the order of the calls.
         deterministic: Whether a second run gave equal bits.
         quality: What the workload's quality measures; None where it has none.
+        draws: Outputs under other seeds, where a lever promises their distribution.
     """
 
     outputs: Outputs
     streams: Streams
     deterministic: bool
     quality: float | None = None
+    draws: Sequence[Outputs] = ()
 
     def save(self, path: Path) -> None:
         """Write it to a file."""
         kept = [self.outputs, dict(self.streams), self.deterministic, self.quality]
-        torch.save(kept, path)
+        torch.save([*kept, list(self.draws)], path)
 
     @classmethod
     def load(cls, path: Path) -> Reference:
         """Read it from a file."""
-        outputs, streams, deterministic, quality = torch.load(path, map_location="cpu")
-        return cls(outputs, streams, deterministic, quality)
+        return cls(*torch.load(path, map_location="cpu"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,14 @@ class _Error:
         )
 
 
-def reference_of(workload: Workload) -> Reference:
-    """Run the baseline twice, the second time with its logits kept."""
+def reference_of(workload: Workload, *, draws: bool = False) -> Reference:
+    """Run the baseline twice, the second time with its logits kept; where asked to, also under other seeds."""
     first, tap = outputs_of(workload.run()), Tap()
     with tapped(workload, tap):
         second = outputs_of(workload.run())
     quality = workload.quality.measure() if workload.quality else None
-    return Reference(second, dict(tap.streams), _same_bits(first, second), quality)
+    others = drawn(workload, outputs_of) if draws else []
+    return Reference(second, dict(tap.streams), _same_bits(first, second), quality, others)
 
 
 def check_outputs(
@@ -124,7 +127,8 @@ def _compared(
     workload: Workload, reference: Reference, exactness: Exactness, budget: float
 ) -> OutputCheck:
     if exactness == "distribution":
-        return OutputCheck(ok=False, detail="equality in distribution cannot be checked")
+        made = drawn(workload, outputs_of, first_seed=len(reference.draws))
+        return check_draws(reference.draws, made)
     free = outputs_of(workload.run())
     equal = _same_bits(reference.outputs, free)
     if exactness == "identical" and (equal or reference.deterministic):

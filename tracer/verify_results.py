@@ -18,6 +18,43 @@ Verdict: TypeAlias = Literal[
 Clock: TypeAlias = Literal["cpu", "wall"]
 
 
+class RecordedRequest(Struct, frozen=True, kw_only=True):
+    """Where the time of a request went that was recorded apart from all timing; the profiler's own cost is in it.
+
+    Attributes:
+        window_ns: First start to last end of the busiest device; on a CPU, of the main thread.
+        classes_ns: Busy time by class of kernels; with `causes_ns` it sums to the window.
+        causes_ns: Idle time by cause.
+    """
+
+    window_ns: int
+    classes_ns: dict[str, int]
+    causes_ns: dict[str, int]
+
+    @property
+    def idle_share(self) -> float:
+        """Idle time, as a share of the window."""
+        return sum(self.causes_ns.values()) / self.window_ns
+
+
+class ChangedTime(Struct, frozen=True, kw_only=True):
+    """A part of what two recorded requests differ in.
+
+    Attributes:
+        key: A class of kernels, or a cause of idle time.
+        idle: Whether it is a cause of idle time.
+        before_ns: Its time without the lever.
+        after_ns: Its time with it.
+        delta_ns: after_ns - before_ns.
+    """
+
+    key: str
+    idle: bool
+    before_ns: int
+    after_ns: int
+    delta_ns: int
+
+
 class Baseline(Struct, frozen=True, kw_only=True):
     """The workload without levers.
 
@@ -31,6 +68,7 @@ class Baseline(Struct, frozen=True, kw_only=True):
         noise: Factor by which two processes that run the baseline may differ for as long as they live; the interval of
             each speedup is wider for it.
         idle_share: Idle time of a profiled request, as a share of its window; None where it was not recorded.
+        recorded: Where the time of that request went.
     """
 
     runs_s: list[float]
@@ -40,6 +78,7 @@ class Baseline(Struct, frozen=True, kw_only=True):
     deterministic: bool
     noise: float
     idle_share: float | None
+    recorded: RecordedRequest | None = None
 
 
 class QualityCheck(Struct, frozen=True):
@@ -121,6 +160,9 @@ class LeverResult(Struct, frozen=True, kw_only=True):
         pays_back_after_calls: Requests whose gain makes up for that; None where it never does.
         peak_bytes: As for the baseline.
         idle_share: As for the baseline.
+        recorded: As for the baseline.
+        changed: What that request and one without the lever differ in, the largest change first: the parts of a diff of
+            their traces. Empty where one of the two was not recorded.
     """
 
     lever: str
@@ -139,6 +181,8 @@ class LeverResult(Struct, frozen=True, kw_only=True):
     pays_back_after_calls: int | None = None
     peak_bytes: int | None = None
     idle_share: float | None = None
+    recorded: RecordedRequest | None = None
+    changed: list[ChangedTime] = []
 
 
 class Rung(Struct, frozen=True, kw_only=True):
@@ -156,6 +200,8 @@ class Rung(Struct, frozen=True, kw_only=True):
         peak_bytes: As for one lever.
         exactness: The weakest of their promises.
         output_check: As for one lever.
+        recorded: As for one lever.
+        changed: As for one lever, against the rung below; of the first rung, against the baseline.
     """
 
     levers: list[str]
@@ -169,6 +215,8 @@ class Rung(Struct, frozen=True, kw_only=True):
     peak_bytes: int | None = None
     exactness: Exactness
     output_check: OutputCheck | None = None
+    recorded: RecordedRequest | None = None
+    changed: list[ChangedTime] = []
 
 
 class Untried(Struct, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from mmprof.tracer.verify_messages import (
     Prepared,
     Profile,
     Profiled,
+    Record,
+    Recorded,
     Timed,
 )
 from mmprof.tracer.verify_results import OutputCheck
@@ -116,9 +118,10 @@ class Side:
         """Seconds of one request, as the mean of some."""
         return self.process.ask(Measure(calls), Timed).seconds / calls
 
-    def keep_reference(self, path: Path) -> bool:
-        """Write its outputs to a file; whether two of its runs gave equal bits."""
-        return self.process.ask(KeepReference(str(path)), Kept).deterministic
+    def keep_reference(self, path: Path, levers: Iterable[Lever] = ()) -> bool:
+        """Write its outputs to a file, as the levers need them; whether two of its runs gave equal bits."""
+        draws = any(lever.exactness == "distribution" for lever in levers)
+        return self.process.ask(KeepReference(str(path), draws), Kept).deterministic
 
     def compare(self, reference: Path, exactness: Exactness, budget: float) -> OutputCheck:
         """Its outputs against those of a file."""
@@ -127,6 +130,10 @@ class Side:
     def peak_bytes(self) -> int | None:
         """Most memory during a request; None where the system does not say."""
         return self.process.ask(FindPeak(), Peak).bytes
+
+    def record(self, trace: Path) -> None:
+        """Record a request as `mmprof trace` does."""
+        self.process.ask(Record(str(trace)), Recorded)
 
     def profile(self, trace: Path) -> None:
         """Record a request; the last that a process is asked for, because profilers leave traces."""

@@ -18,6 +18,7 @@ __all__ = [
     "Speedup",
     "bootstrap_interval",
     "mann_whitney_p",
+    "noise_of",
     "speedup_of",
 ]
 
@@ -26,7 +27,12 @@ RESAMPLES: Final = 1_000
 MIN_PAIRS: Final = 6
 """The least pairs whose extremes hold the median with 95 %: 1 - 2 / 2**6 (David and Nagaraja, section 7.1)."""
 
+TWINS: Final = 3
+"""Processes of the baseline that are compared with the first one: with one alone, chance makes the noise look small too often."""
+
 _NORMAL_95: Final = 1.96
+_STUDENT_95: Final = 3.182
+"""Student's quantile for `TWINS` values whose mean is known: equal sides have a ratio of 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,16 @@ class Speedup:
         below = math.hypot(math.log(self.median / self.low), math.log(noise))
         above = math.hypot(math.log(self.high / self.median), math.log(noise))
         return Speedup(self.median, self.median / math.exp(below), self.median * math.exp(above))
+
+
+def noise_of(equal: Sequence[Speedup]) -> float:
+    """The factor by which equal sides may differ beyond what their runs show, from `TWINS` comparisons of equal sides.
+
+    Args:
+        equal: The comparisons, each with another process.
+    """
+    squares = [math.log(each.median) ** 2 for each in equal]
+    return math.exp(_STUDENT_95 * math.sqrt(statistics.fmean(squares)))
 
 
 def speedup_of(baseline_s: Sequence[float], other_s: Sequence[float], *, seed: int) -> Speedup:

@@ -21,7 +21,10 @@ from mmprof.tracer.verify_messages import Inapplicable, Raised, Reply, Request
 
 _MODULE: Final = "mmprof.tracer.verify_worker"
 _CHUNK: Final = 1 << 16
-_REPLIES: Final = msgspec.json.Decoder(Reply)
+_LAST_S: Final = 10.0
+"""Seconds that a process may take to end once it has closed its output."""
+_NO_REPLY: Final = "the process answered something else than it was asked"
+_REPLIES: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Reply)
 
 R = TypeVar("R")
 
@@ -85,23 +88,25 @@ class TrialProcess:
         """Whether it has not ended yet."""
         return self._process.poll() is None
 
-    def ask(self, request: Request, answer: type[R]) -> R:
+    def ask(self, request: Request, answer: type[R], *, limit_s: float = math.inf) -> R:
         """Send a request, and wait for its answer.
 
         Args:
             request: What to do.
             answer: The type that an answer has where all went well.
+            limit_s: Seconds that this answer may take, where it is less than what any may.
 
         Raises:
             TrialEndedError: There is no such answer.
         """
         self._send(msgspec.json.encode(request) + b"\n")
-        reply = _REPLIES.decode(self._line())
+        reply = self._reply(min(limit_s, self._limit_s))
         if isinstance(reply, answer):
             return reply
         if isinstance(reply, Inapplicable):
             raise TrialEndedError(reply.reason, inapplicable=True)
-        assert isinstance(reply, Raised)
+        if not isinstance(reply, Raised):
+            raise TrialEndedError(_NO_REPLY)
         told = MmprofError(reply.code, reply.reason, found=reply.found, hint=reply.hint)
         raise TrialEndedError(reply.reason, error=told if reply.code else None)
 
@@ -128,32 +133,50 @@ class TrialProcess:
         except BrokenPipeError:
             raise TrialEndedError(self._ending()) from None
 
-    def _line(self) -> bytes:
+    def _reply(self, limit_s: float) -> Reply:
+        """What it says; a lever that forks answers twice, and one that writes where it should not, in no form."""
+        try:
+            return _REPLIES.decode(self._line(limit_s))
+        except msgspec.MsgspecError:
+            raise TrialEndedError(_NO_REPLY) from None
+
+    def _line(self, limit_s: float) -> bytes:
         """The next line that the process writes."""
-        own = time.monotonic() + self._limit_s
+        own = time.monotonic() + limit_s
         while b"\n" not in self._unread:
-            self._unread += self._read(min(own, self._deadline()), late=self._deadline() < own)
+            until, late = min(own, self._deadline()), self._deadline() < own
+            if not self._readable(until):
+                self._process.kill()
+                self._process.wait()  # so that it is not taken to be alive
+                reason = f"no answer within {round(limit_s, 2):g} s"
+                raise TrialEndedError(reason, timed_out=True, late=late)
+            self._unread += self._read()
         line, _, self._unread = self._unread.partition(b"\n")
         return line
 
-    def _read(self, until: float, *, late: bool) -> bytes:
+    def _readable(self, until: float) -> bool:
+        """Whether there is something to read, or the end of it, before an instant."""
         output, wait_s = self._process.stdout, until - time.monotonic()
         assert output is not None
         with selectors.DefaultSelector() as selector:
             selector.register(output, selectors.EVENT_READ)
-            if wait_s <= 0 or not selector.select(None if math.isinf(wait_s) else wait_s):
-                self._process.kill()
-                self._process.wait()  # so that it is not taken to be alive
-                reason = f"no answer within {self._limit_s:g} s"
-                raise TrialEndedError(reason, timed_out=True, late=late)
-        data = os.read(output.fileno(), _CHUNK)
+            return wait_s > 0 and bool(selector.select(None if math.isinf(wait_s) else wait_s))
+
+    def _read(self) -> bytes:
+        assert self._process.stdout is not None
+        data = os.read(self._process.stdout.fileno(), _CHUNK)
         if not data:
             raise TrialEndedError(self._ending())
         return data
 
     def _ending(self) -> str:
         """How the process ended; where it ended by itself, with the last that it wrote to standard error."""
-        code = self._process.wait()
+        try:
+            code = self._process.wait(_LAST_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            return "the process closed its output"
         if code >= 0:
             return f"the process exited with {code}: {self._last_words() or 'it said nothing'}"
         memory = ", as the system does where memory runs out" if -code == signal.SIGKILL else ""

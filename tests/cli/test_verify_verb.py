@@ -24,7 +24,7 @@ from mmprof.tracer.verify_results import (
 from tests.cli.conftest import Invoke
 
 OWN = Path(__file__).parents[1] / "tracer"
-OWN_LEVERS = ("fast", "slow", "raises", "kills", "elsewhere")
+OWN_LEVERS = ("fast", "kills_baseline", "slow", "raises", "kills", "elsewhere")
 BRIEFLY = (
     "--precision=20%",
     "--max-time=1",
@@ -161,6 +161,7 @@ def test_what_becomes_of_each_kind_of_lever(
     none = results.pop("none")
     assert {name: result["verdict"] for name, result in results.items()} == {
         "fast": "verified",
+        "kills_baseline": "failed",
         "slow": "slower",
         "raises": "failed",
         "kills": "failed",
@@ -177,6 +178,10 @@ def test_what_becomes_of_each_kind_of_lever(
     assert none["output_check"]["outputs_equal"]
     assert none["interval"][0] <= none["speedup"] <= none["interval"][1]
     assert 0.5 < none["speedup"] < 2  # far from both of the above, on a busy machine as well
+    # the parts of a recorded request sum to its window
+    parts = results["fast"]["changed"]
+    assert sum(p["after_ns"] for p in parts) == results["fast"]["recorded"]["window_ns"]
+    assert sum(p["before_ns"] for p in parts) == found["baseline"]["recorded"]["window_ns"]
     # only what worked alone is cumulated
     assert [rung["levers"] for rung in found["ladder"]] == [["fast"], ["fast", "slow"]]
     assert found["ladder"][0]["speedup"] == results["fast"]["speedup"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -207,6 +208,22 @@ def test_levers_are_applied_in_their_order_whatever_the_order_of_the_names(
 def test_an_unknown_lever_is_told() -> None:
     with pytest.raises(MmprofError, match="did you mean 'sdpa'"):
         mmprof.apply(Adder(), ["sdp"])
+
+
+@pytest.mark.parametrize(
+    "asked", [lambda: mmprof.apply(Adder(), ["sdpa"]), lambda: mmprof.workload("llama")]
+)
+def test_without_torch_it_says_what_to_install(
+    asked: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "torch" else real(name, *a)
+    )
+    with pytest.raises(MmprofError, match="needs torch, which is not installed") as raised:
+        asked()
+    assert raised.value.code == "MM-E050"
+    assert "mmprof[trace]" in raised.value.hint
 
 
 def test_a_workload_is_that_of_the_command_line() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -21,7 +20,8 @@ from mmprof.cli.renderers import RenderOptions
 from mmprof.cli.renderers.optimization import RENDERERS
 from mmprof.cli.renderers.optimization.program import program
 from mmprof.cli.verbs.optimize import seconds_of
-from mmprof.tracer.optimization.records import BaselineMeasured, Compared
+from mmprof.tracer.optimization.records import BaselineMeasured, Compared, Record
+from mmprof.tracer.optimization.sides import Timetable
 from mmprof.tracer.optimization.store import runs_in
 from mmprof.tracer.order import Subject, Wish
 from mmprof.tracer.verify_results import (
@@ -302,6 +302,40 @@ def _runs_as_fast(emitted: Path, found: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+def test_a_lever_that_takes_the_process_down_is_a_verdict_and_the_search_goes_on(
+    optimize: Optimize,
+) -> None:
+    fatal = {
+        "leaves": "the process exited with 7",
+        "hangs": "no answer within 20 s",
+        "garbles": "the process answered something else",
+        "allocates": "out of memory",
+        "raises_later": "RuntimeError: lost the device",
+        "cannot_tell": "no such attribute",
+        "kills_at_once": "the process was killed by SIGKILL",
+        "kills_baseline": "the process was killed by SIGKILL",
+    }
+    names = [*(name.upper() for name in fatal), "AT_RANDOM", "FAST"]
+    code, found = optimize("make", *names, more=("--time-limit=20", "--exact-only"))
+    assert code == 0
+    results = {result["lever"]: result for result in found["levers"]}
+    assert {n: r["verdict"] for n, r in results.items()} == dict.fromkeys(fatal, "failed") | {
+        "fast": "verified"
+    }
+    for name, reason in fatal.items():
+        assert reason in results[name]["reason"], name
+    assert [untried["lever"] for untried in found["search"]["untried"]] == ["at_random"]
+    assert found["search"]["complete"]
+    rung = found["ladder"][-1]
+    assert rung["levers"] == ["fast"]
+    # what explains it: the parts of both requests sum to their windows
+    before, after = found["baseline"]["recorded"], rung["recorded"]
+    for which, whole in (("before_ns", before), ("after_ns", after)):
+        assert sum(part[which] for part in rung["changed"]) == whole["window_ns"]
+    assert after["classes_ns"]["linear"] < before["classes_ns"]["linear"]
+
+
+@pytest.mark.slow
 def test_random_outputs_end_the_search_with_a_reason(optimize: Optimize) -> None:
     code, found = optimize("make_random", "FAST", "SLOW")
     assert code == 0
@@ -311,36 +345,65 @@ def test_random_outputs_end_the_search_with_a_reason(optimize: Optimize) -> None
 
 
 @pytest.mark.slow
-def test_a_killed_search_loses_no_finished_measurement(tmp_path: Path) -> None:
+def test_a_search_that_is_killed_twice_loses_no_finished_measurement(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     store = tmp_path / "runs"
     command = [
         *(sys.executable, "-m", "mmprof", "optimize", "own_target:make", *BRIEFLY),
         *("--lever=own_levers:FAST", f"--store={store}"),
     ]
-    killed = subprocess.Popen(
-        command, cwd=OWN, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    kept = _wait_for(store, Compared)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
+    kept: list[Record] = []
+    for kind in (BaselineMeasured, Compared):
+        _kill_once_there_is(kind, command, store)
+        (run,) = runs_in(store)
+        assert run.records[: len(kept)] == kept
+        kept = run.records
     done = subprocess.run(command, cwd=OWN, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert found["search"]["reused"] >= 1
-    assert len(runs_in(store)) == 1
-    assert runs_in(store)[0].of(Compared)[: len(kept)] == kept
-    assert len(runs_in(store)[0].of(BaselineMeasured)) == 1
+    (run,) = runs_in(store)
+    assert run.records[: len(kept)] == kept
+    assert len(run.of(BaselineMeasured)) == 1
     # nothing is left to measure a third time
     again = json.loads(subprocess.run(command, cwd=OWN, capture_output=True, check=True).stdout)
     assert again["search"]["reused"] == again["search"]["measured"]
     assert again["ladder"] == found["ladder"]
 
 
-def _wait_for(store: Path, kind: type[Compared]) -> list[Compared]:
-    """The first records of a kind."""
-    for _ in range(1_200):
-        found = [record for run in runs_in(store) for record in run.of(kind)]
-        if found:
-            return found
+def _kill_once_there_is(kind: type[Record], command: list[str], store: Path) -> None:
+    """End a search as a user's `kill -9` does, once it has kept a record of a kind; nothing of it runs on."""
+    search = subprocess.Popen(
+        command, cwd=OWN, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        _wait_until(lambda: any(run.of(kind) for run in runs_in(store)), seconds=120)
+        trials = Path(f"/proc/{search.pid}/task/{search.pid}/children").read_text().split()
+    finally:
+        search.kill()
+        search.wait()
+    _wait_until(lambda: not any(map(_runs, trials)), seconds=20)
+
+
+def _runs(process: str) -> bool:
+    """Whether a process is there and has not ended."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in {"Z", "X"}
+
+
+def _wait_until(met: Callable[[], bool], *, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < end, f"not within {seconds:g} s"
         time.sleep(0.1)
-    raise AssertionError("nothing was measured in two minutes")
+
+
+def test_what_is_tried_leaves_time_for_the_others() -> None:
+    timetable = Timetable(300.0, search_share=0.8, start=time.monotonic())
+    # half of the 240 s in which something new is tried
+    assert timetable.limit_s(600.0) == pytest.approx(120, abs=1)
+    assert timetable.limit_s(30.0) == 30
+    # never too little to import a framework
+    assert Timetable(1.0).limit_s(600.0) == 10

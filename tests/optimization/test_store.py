@@ -11,14 +11,18 @@ import pytest
 from mmprof.analyzers.errors import MmprofError
 from mmprof.tracer.families import families
 from mmprof.tracer.optimization.fingerprint import asked_for, fingerprint
-from mmprof.tracer.optimization.records import Compared, IdleSeen
+from mmprof.tracer.optimization.records import Compared, RequestSeen
 from mmprof.tracer.optimization.store import open_run, runs_in
 from mmprof.tracer.order import Subject, Wish
-from mmprof.tracer.verify_messages import Examined, Prepared
+from mmprof.tracer.verify_messages import Prepared
+from mmprof.tracer.verify_results import RecordedRequest
 from mmprof.tracer.verify_sides import Effort
 
 ONE = Compared(stack=["a"], on=[], budget=0.0, took_s=1.5)
-TWO = IdleSeen(stack=["a"], idle_share=0.25)
+TWO = RequestSeen(
+    stack=["a"],
+    recorded=RecordedRequest(window_ns=10, classes_ns={"linear": 6}, causes_ns={"python": 4}),
+)
 
 
 def test_records_come_back_in_their_order(tmp_path: Path) -> None:
@@ -27,7 +31,7 @@ def test_records_come_back_in_their_order(tmp_path: Path) -> None:
         run.append(record)
     again = open_run(tmp_path / "new" / "folder", "abc")
     assert again.records == [ONE, TWO, ONE]
-    assert again.of(IdleSeen) == [TWO]
+    assert again.of(RequestSeen) == [TWO]
 
 
 @pytest.mark.parametrize("kept", range(0, 60, 7))
@@ -74,23 +78,21 @@ READY = Prepared(
     apply_s=0.0,
     warmup_s=[0.1],
 )
-EXAMINED = Examined({}, "code")
+CODE = "digest"
 SUBJECT = Subject(target="m:f", wish=Wish(seed=3))
 
 
 def test_a_measurement_is_stale_when_anything_it_depends_on_changes() -> None:
-    name = fingerprint(SUBJECT, Effort(), READY, EXAMINED)
+    name = fingerprint(SUBJECT, Effort(), READY, CODE)
     assert name == fingerprint(
-        SUBJECT, Effort(), msgspec.structs.replace(READY, warmup_s=[9.0]), EXAMINED
+        SUBJECT, Effort(), msgspec.structs.replace(READY, warmup_s=[9.0]), CODE
     )
     others = [
-        fingerprint(Subject(target="m:f", wish=Wish(seed=4)), Effort(), READY, EXAMINED),
-        fingerprint(SUBJECT, Effort(precision=0.5), READY, EXAMINED),
-        fingerprint(SUBJECT, Effort(), READY, Examined({}, "other code")),
+        fingerprint(Subject(target="m:f", wish=Wish(seed=4)), Effort(), READY, CODE),
+        fingerprint(SUBJECT, Effort(precision=0.5), READY, CODE),
+        fingerprint(SUBJECT, Effort(), READY, "another"),
         *(
-            fingerprint(
-                SUBJECT, Effort(), msgspec.structs.replace(READY, **{field: value}), EXAMINED
-            )
+            fingerprint(SUBJECT, Effort(), msgspec.structs.replace(READY, **{field: value}), CODE)
             for field, value in {
                 "arguments": {"size": "small"},
                 "device_name": "another CPU",

@@ -18,6 +18,7 @@ from mmprof.tracer.verify_statistics import (
     Speedup,
     bootstrap_interval,
     mann_whitney_p,
+    noise_of,
     speedup_of,
 )
 from mmprof.tracer.verify_trial import TrialEndedError, TrialProcess
@@ -92,6 +93,12 @@ def test_what_equal_processes_differ_widens_an_interval() -> None:
     # a half-width of 3 % and a noise of 4 % make 5 %
     wide = Speedup(1.0, math.exp(-0.03), math.exp(0.03)).widened(math.exp(0.04))
     assert (wide.low, wide.high) == pytest.approx((math.exp(-0.05), math.exp(0.05)))
+
+
+def test_the_noise_of_three_twins_is_that_of_their_mean_square() -> None:
+    # logarithms of 1 %, -2 % and 2 %: a root mean square of the square root of 3, in percent
+    twins = [Speedup(math.exp(e), 0.9, 1.1) for e in (0.01, -0.02, 0.02)]
+    assert noise_of(twins) == pytest.approx(math.exp(3.182 * 0.01 * math.sqrt(3)))
 
 
 @pytest.mark.parametrize(

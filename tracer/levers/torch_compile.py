@@ -23,10 +23,11 @@ def applies(workload: Workload, device: str) -> str:
 @contextmanager
 def apply(workload: Workload) -> Iterator[Workload]:
     """Compile the decode step where the model generates (it needs a static cache, so it gets one), else each model."""
+    from mmprof.tracer.compile_facts import telling_compilations  # noqa: PLC0415
     from mmprof.tracer.lever_compiling import compiled  # noqa: PLC0415
 
     with compiled(workload, mode="default") as changed:
-        yield changed
+        yield telling_compilations(changed)
 
 
 def predict(replay: Replay) -> Predicted:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from mmprof.analyzers.analyze import analyze
-from mmprof.analyzers.errors import MmprofError
-from mmprof.tracer.optimization.records import BaselineMeasured, Compared, IdleSeen, Ratio
+from mmprof.tracer.optimization.records import BaselineMeasured, Compared, Ratio, RequestSeen
 from mmprof.tracer.optimization.search import OutOfTimeError
 from mmprof.tracer.optimization.sides import Question, Sides, Timetable
 from mmprof.tracer.order import Progress, silent
+from mmprof.tracer.verify_recording import recorded_request
 from mmprof.tracer.verify_sides import Side, alternated, speedup
 from mmprof.tracer.verify_statistics import mann_whitney_p
 from mmprof.tracer.verify_trial import TrialEndedError
@@ -23,7 +22,7 @@ from mmprof.tracer.verify_trial import TrialEndedError
 if TYPE_CHECKING:
     from mmprof.tracer.optimization.stacks import Stack
     from mmprof.tracer.optimization.store import Run
-    from mmprof.tracer.verify_results import OutputCheck
+    from mmprof.tracer.verify_results import OutputCheck, RecordedRequest
 
 _REFERENCE: Final = "reference.pt"
 _TRACE: Final = "trace.json"
@@ -55,7 +54,7 @@ class ProcessBench:
 
     def __post_init__(self) -> None:
         reference = self.folder / _REFERENCE
-        self._sides = Sides(self.question, self.timetable, reference, self._see_idle)
+        self._sides = Sides(self.question, self.timetable, reference, self._record)
 
     @property
     def noise(self) -> float:
@@ -102,15 +101,13 @@ class ProcessBench:
         self.measured += 1
         return found
 
-    def idle_share(self, stack: Stack) -> float | None:
-        """Idle time of a profiled request, as a share of its window; None where it cannot be recorded."""
-        seen = self._idle_seen(stack)
-        if seen is None:
+    def recorded(self, stack: Stack) -> RecordedRequest | None:
+        """Where the time of a recorded request goes; None where none can be recorded."""
+        if self._seen(stack) is None:
             self.timetable.confirming = True
             with suppress(TrialEndedError):
-                self._see_idle(stack, self._sides.kept(stack))
-            seen = self._idle_seen(stack)
-        return seen.idle_share if seen else None
+                self._record(stack, self._sides.kept(stack))
+        return self._seen(stack)
 
     def close(self) -> None:
         """End all processes."""
@@ -172,15 +169,17 @@ class ProcessBench:
         found = speedup(slow_s, fast_s, self.question.effort)
         return Ratio(found.median, found.low, found.high)
 
-    def _idle_seen(self, stack: Stack) -> IdleSeen | None:
-        return next((seen for seen in self.run.of(IdleSeen) if seen.stack == list(stack)), None)
+    def _seen(self, stack: Stack) -> RecordedRequest | None:
+        seen = self.run.of(RequestSeen)
+        return next((each.recorded for each in seen if each.stack == list(stack)), None)
 
-    def _see_idle(self, stack: Stack, side: Side) -> None:
-        """Record a request of a process that is not needed any more, and keep how idle it was."""
-        if self._idle_seen(stack) is not None:
+    def _record(self, stack: Stack, side: Side) -> None:
+        """Record a request of a process that is not needed any more, and keep where its time went."""
+        if self._seen(stack) is not None:
             return
         trace = self.folder / _TRACE
-        with suppress(TrialEndedError, MmprofError):
+        with suppress(TrialEndedError):
             side.profile(trace)
-            share = float(analyze([str(trace)]).devices[0].value("idle_share"))
-            self.run.append(IdleSeen(stack=list(stack), idle_share=share))
+            found = recorded_request(trace)
+            if found is not None:
+                self.run.append(RequestSeen(stack=list(stack), recorded=found))

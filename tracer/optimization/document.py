@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 
 from mmprof.tracer.optimization.search import EXACT
 from mmprof.tracer.optimization.stacks import count_stacks
+from mmprof.tracer.verify_recording import changed_times
 from mmprof.tracer.verify_results import (
     Baseline,
+    ChangedTime,
     LeverResult,
+    RecordedRequest,
     Rung,
     SearchFacts,
     Untried,
+    Verdict,
     Verification,
 )
 from mmprof.tracer.verify_statistics import Speedup, bootstrap_interval
@@ -38,7 +42,7 @@ class Ending:
         levers: All levers that were considered, by name.
         bench: What measured them.
         oracle: What predicted them.
-        idle: Idle share of profiled requests by stack.
+        recorded: Where the time of recorded requests went, by stack.
         found: What was found.
     """
 
@@ -46,12 +50,21 @@ class Ending:
     levers: Mapping[str, Lever]
     bench: ProcessBench
     oracle: Forecast
-    idle: Mapping[Stack, float | None]
+    recorded: Mapping[Stack, RecordedRequest | None]
     found: Found
 
     def ids(self, names: Sequence[str]) -> list[str]:
         """The ids of some levers."""
         return [self.levers[name].id for name in names]
+
+    def idle_share(self, stack: Stack) -> float | None:
+        """Of the recorded request of a stack; None where there is none."""
+        seen = self.recorded.get(stack)
+        return seen.idle_share if seen else None
+
+    def changed(self, stack: Stack, on: Stack) -> list[ChangedTime]:
+        """What the recorded requests of two stacks differ in."""
+        return changed_times(self.recorded.get(on), self.recorded.get(stack))
 
     @property
     def base(self) -> BaselineMeasured:
@@ -70,7 +83,7 @@ def document(ending: Ending) -> Verification:
         threads=begun.threads,
         versions=begun.versions,
         baseline=_baseline(ending),
-        levers=[*(_tried(step, ending) for step in ending.found.steps), *_inapplicable(ending)],
+        levers=[*(_tried(step, ending) for step in ending.found.steps), *_unfit(ending)],
         ladder=ladder,
         search=_facts(ending, ladder),
     )
@@ -115,7 +128,8 @@ def _baseline(ending: Ending) -> Baseline:
         peak_bytes=base.peak_bytes,
         deterministic=base.deterministic,
         noise=base.noise,
-        idle_share=ending.idle.get(()),
+        idle_share=ending.idle_share(()),
+        recorded=ending.recorded.get(()),
     )
 
 
@@ -138,7 +152,9 @@ def _tried(step: Step, ending: Ending) -> LeverResult:
         setup_cost_s=measured.setup_cost_s,
         pays_back_after_calls=_pays_back(measured),
         peak_bytes=measured.peak_bytes,
-        idle_share=ending.idle.get(step.stack),
+        idle_share=ending.idle_share(step.stack),
+        recorded=ending.recorded.get(step.stack),
+        changed=ending.changed(step.stack, step.on),
     )
 
 
@@ -150,12 +166,18 @@ def _pays_back(measured: Compared) -> int | None:
     return math.ceil(measured.setup_cost_s / gain_s) if gain_s > 0 else None
 
 
-def _inapplicable(ending: Ending) -> Iterator[LeverResult]:
-    for name, reason in ending.begun.inapplicable.items():
-        lever = ending.levers[name]
-        yield LeverResult(
-            lever=lever.id, verdict="not applicable", exactness=lever.exactness, reason=reason
-        )
+def _unfit(ending: Ending) -> Iterator[LeverResult]:
+    begun = ending.begun
+    unfit: dict[Verdict, dict[str, str]] = {
+        "failed": begun.failed,
+        "not applicable": begun.inapplicable,
+    }
+    for verdict, reasons in unfit.items():
+        for name, reason in reasons.items():
+            lever = ending.levers[name]
+            yield LeverResult(
+                lever=lever.id, verdict=verdict, exactness=lever.exactness, reason=reason
+            )
 
 
 def _ladder(ending: Ending) -> Iterator[Rung]:
@@ -176,7 +198,9 @@ def _rung(step: Step, confirmed: Compared | None, ending: Ending) -> Rung:
         speedup=total.median if total else None,
         interval=(total.low, total.high) if total else None,
         predicted=ending.oracle.of(step.stack),
-        idle_share=ending.idle.get(step.stack),
+        idle_share=ending.idle_share(step.stack),
+        recorded=ending.recorded.get(step.stack),
+        changed=ending.changed(step.stack, step.on),
         peak_bytes=measured.peak_bytes,
         exactness=ending.bench.question.combination(step.stack).exactness,
         output_check=measured.check,

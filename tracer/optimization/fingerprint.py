@@ -17,7 +17,7 @@ from mmprof.tracer.optimization.store import KEEPS
 
 if TYPE_CHECKING:
     from mmprof.tracer.order import Subject
-    from mmprof.tracer.verify_messages import Examined, Prepared
+    from mmprof.tracer.verify_messages import Prepared
     from mmprof.tracer.verify_sides import Effort
 
 _LENGTH: Final = 12
@@ -26,14 +26,14 @@ _INSTALLED: Final = tuple(
 )
 
 
-def fingerprint(subject: Subject, effort: Effort, ready: Prepared, examined: Examined) -> str:
+def fingerprint(subject: Subject, effort: Effort, ready: Prepared, code: str) -> str:
     """A short name for all that a measurement depends on; another one where any of it is another.
 
     Args:
         subject: What was asked for.
         effort: How it is measured.
         ready: What the workload says of itself and of where it runs.
-        examined: What its code is.
+        code: Digest of the user's own code.
     """
     parts = {
         "format": KEEPS,
@@ -43,7 +43,7 @@ def fingerprint(subject: Subject, effort: Effort, ready: Prepared, examined: Exa
         "workload": [ready.name, ready.arguments],
         "machine": [ready.device, ready.device_name, ready.clock, ready.threads],
         "versions": ready.versions,
-        "code": [_own_package(), examined.code],
+        "code": [_own_package(), code],
     }
     encoded = msgspec.json.encode(parts, order="deterministic")
     return hashlib.sha256(encoded).hexdigest()[:_LENGTH]

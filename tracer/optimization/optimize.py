@@ -21,7 +21,7 @@ from mmprof.tracer.optimization.search import EXACT, Found, OutOfTimeError, Sear
 from mmprof.tracer.optimization.sides import Question, Timetable
 from mmprof.tracer.optimization.store import DEFAULT, Run, open_run
 from mmprof.tracer.order import Progress, Subject, silent
-from mmprof.tracer.verify_messages import Examine, Examined, Record, Recorded
+from mmprof.tracer.verify_messages import Examine, Examined
 from mmprof.tracer.verify_sides import Effort, Side, opened
 from mmprof.tracer.verify_trial import TrialEndedError
 
@@ -63,6 +63,20 @@ class _Survey:
 
     run: Run
     begun: Begun
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """What levers said when they were asked whether they apply: reasons by name."""
+
+    usable: dict[str, str] = field(default_factory=dict)
+    inapplicable: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def known(self) -> set[str]:
+        """Those that were asked."""
+        return {*self.usable, *self.inapplicable, *self.failed}
 
 
 def optimize(order: Order) -> Verification:
@@ -111,30 +125,56 @@ def _optimized(order: Order, folder: Path) -> Verification:
     with closing(bench):
         found, oracle = _searched(question, bench)
         found.untried |= refused
-        idle = {stack: bench.idle_share(stack) for stack in [(), *(s.stack for s in found.kept)]}
-    made = document(Ending(survey.begun, order.levers, bench, oracle, idle, found))
+        stacks = [(), *(step.stack for step in found.kept)]
+        recorded = {stack: bench.recorded(stack) for stack in stacks}
+    made = document(Ending(survey.begun, order.levers, bench, oracle, recorded, found))
     survey.run.append(Concluded(at=_now(), document=made))
     return made
 
 
 def _survey(order: Order, timetable: Timetable) -> _Survey:
     """Build the workload once, to see what it is, which levers apply, and what a trace of it says."""
+    fit = _Fit()
     order.progress("building the model")
-    with opened(order.subject, [], order.effort, deadline=timetable.deadline) as probe:
-        examined = probe.process.ask(Examine(list(order.levers)), Examined)
-        name = fingerprint(order.subject, order.effort, probe.ready, examined)
-        run = open_run(order.store, name)
-        begun = _begun(order, probe, examined)
-        run.append(begun)
-        if not (run.trace.exists() and sidecar_path(run.trace).exists()):
-            order.progress("recording the baseline")
-            probe.process.ask(Record(str(run.trace)), Recorded)
+    while True:
+        with opened(order.subject, [], order.effort, deadline=timetable.deadline) as probe:
+            _examine(order, probe, fit, timetable)
+            if probe.process.alive:
+                return _begin(order, probe, fit)
+
+
+def _examine(order: Order, probe: Side, fit: _Fit, timetable: Timetable) -> None:
+    """Ask levers whether they apply, as long as none of them ends the process."""
+    for name in (n for n in order.levers if n not in fit.known):
+        limit_s = timetable.limit_s(order.effort.limit_s)
+        try:
+            said = probe.process.ask(Examine([name]), Examined, limit_s=limit_s)
+        except TrialEndedError as ended:
+            if ended.late:
+                raise
+            (fit.inapplicable if ended.inapplicable else fit.failed)[name] = ended.reason
+            if not probe.process.alive:
+                return
+        else:
+            reason = said.inapplicable.get(name, "")
+            (fit.inapplicable if reason else fit.usable)[name] = reason
+
+
+def _begin(order: Order, probe: Side, fit: _Fit) -> _Survey:
+    """Find what is known of the workload, and record it where that was not done yet."""
+    code = probe.process.ask(Examine([]), Examined).code
+    run = open_run(order.store, fingerprint(order.subject, order.effort, probe.ready, code))
+    begun = _begun(order, probe, fit)
+    run.append(begun)
+    if not (run.trace.exists() and sidecar_path(run.trace).exists()):
+        order.progress("recording the baseline")
+        probe.record(run.trace)
     known = len(run.of(Compared))
-    order.progress(f"reusing {known} comparisons of run {name}" if known else f"run {name}")
+    order.progress(f"reusing {known} comparisons of run {run.name}" if known else f"run {run.name}")
     return _Survey(run, begun)
 
 
-def _begun(order: Order, probe: Side, examined: Examined) -> Begun:
+def _begun(order: Order, probe: Side, fit: _Fit) -> Begun:
     ready = probe.ready
     return Begun(
         at=_now(),
@@ -145,15 +185,15 @@ def _begun(order: Order, probe: Side, examined: Examined) -> Begun:
         clock=ready.clock,
         threads=ready.threads,
         versions=ready.versions,
-        inapplicable=examined.inapplicable,
+        inapplicable=fit.inapplicable,
+        failed=fit.failed,
     )
 
 
 def _sorted_out(order: Order, survey: _Survey) -> tuple[dict[str, Lever], dict[str, str]]:
     """The levers that may be tried, and why others that apply may not."""
-    applicable = {
-        n: lever for n, lever in order.levers.items() if n not in survey.begun.inapplicable
-    }
+    unfit = survey.begun.inapplicable.keys() | survey.begun.failed.keys()
+    applicable = {n: lever for n, lever in order.levers.items() if n not in unfit}
     if not order.exact_only:
         return applicable, {}
     exact = {n: lever for n, lever in applicable.items() if lever.exactness in EXACT}

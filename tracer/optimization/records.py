@@ -7,7 +7,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from mmprof.analyzers.sidecar import Argument
-from mmprof.tracer.verify_results import Clock, OutputCheck, Verification
+from mmprof.tracer.verify_results import Clock, OutputCheck, RecordedRequest, Verification
 
 
 class Begun(Struct, frozen=True, tag=True, kw_only=True):
@@ -23,6 +23,7 @@ class Begun(Struct, frozen=True, tag=True, kw_only=True):
         threads: Threads of one operator.
         versions: Of everything that decides what runs.
         inapplicable: Why levers do not apply, by their names.
+        failed: Why it could not be told whether others do: they raised, ended the process, or gave no answer.
     """
 
     at: str
@@ -34,6 +35,7 @@ class Begun(Struct, frozen=True, tag=True, kw_only=True):
     threads: int
     versions: dict[str, str]
     inapplicable: dict[str, str]
+    failed: dict[str, str] = {}
 
 
 class BaselineMeasured(Struct, frozen=True, tag=True, kw_only=True):
@@ -110,16 +112,16 @@ class Compared(Struct, frozen=True, tag=True, kw_only=True):
     peak_bytes: int | None = None
 
 
-class IdleSeen(Struct, frozen=True, tag=True, kw_only=True):
+class RequestSeen(Struct, frozen=True, tag=True, kw_only=True):
     """A request of a stack was recorded.
 
     Attributes:
         stack: Names of its levers; empty for the baseline.
-        idle_share: Idle time, as a share of the window.
+        recorded: Where its time went.
     """
 
     stack: list[str]
-    idle_share: float
+    recorded: RecordedRequest
 
 
 class Concluded(Struct, frozen=True, tag=True, kw_only=True):
@@ -134,4 +136,4 @@ class Concluded(Struct, frozen=True, tag=True, kw_only=True):
     document: Verification
 
 
-Record: TypeAlias = Begun | BaselineMeasured | Compared | IdleSeen | Concluded
+Record: TypeAlias = Begun | BaselineMeasured | Compared | RequestSeen | Concluded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -48,6 +48,14 @@ class Timetable:
     def left_s(self) -> float:
         """Seconds until then."""
         return self.deadline() - time.monotonic()
+
+    def limit_s(self, own_s: float) -> float:
+        """Seconds that one answer of what is tried may take: something that hangs must leave time for the others.
+
+        Args:
+            own_s: What the user allows.
+        """
+        return min(own_s, max(_LEAST_S, _MOST_SHARE * self.left_s()))
 
     def spent_s(self) -> float:
         """Seconds since the start."""
@@ -116,7 +124,7 @@ class Sides:
         """
         if "base" not in self._held:
             side = self._start("base", ())
-            self.deterministic = side.keep_reference(self.reference)
+            self.deterministic = side.keep_reference(self.reference, self.question.levers.values())
         return self._held["base"].side
 
     def kept(self, stack: Stack) -> Side:
@@ -155,10 +163,12 @@ class Sides:
             self._held.pop(role).life.close()
 
     def _start(self, role: Role, stack: Stack) -> Side:
-        question = self.question
+        question, effort = self.question, self.question.effort
+        if role == "tried":
+            effort = replace(effort, limit_s=self.timetable.limit_s(effort.limit_s))
         with ExitStack() as life:
             side = life.enter_context(
-                opened(question.subject, stack, question.effort, deadline=self.timetable.deadline)
+                opened(question.subject, stack, effort, deadline=self.timetable.deadline)
             )
             self._held[role] = _Held(stack, side, life.pop_all())
         return side

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 from mmprof.cli.renderers.units import duration
 from mmprof.cli.renderers.verification import tables as verification
+from mmprof.cli.renderers.verification.recordings import recordings
 from mmprof.cli.renderers.verification.tables import (
-    VerdictTable,
     bytes_text,
+    check_text,
     idle_text,
     interval_text,
     plural,
     predicted_text,
     speedup_text,
 )
+from mmprof.cli.renderers.verification.verdict_table import NOTHING, VerdictTable
 
 if TYPE_CHECKING:
     from mmprof.tracer.verify_results import LeverResult, Rung, SearchFacts, Verification
@@ -55,17 +57,19 @@ def _effort(search: SearchFacts) -> str:
 
 
 def tables(found: Verification) -> list[VerdictTable]:
-    """The ladder, what was tried, and what was not."""
-    return [table for table in (_ladder(found), _tried(found), _untried(found)) if table.rows]
+    """The ladder and what explains it, what was tried, and what was not."""
+    rungs = [(f"+ {rung.added}", rung) for rung in found.ladder]
+    shown = (_ladder(found), *recordings(found, rungs), _tried(found), _untried(found))
+    return [table for table in shown if table.rows]
 
 
 def _ladder(found: Verification) -> VerdictTable:
     base = found.baseline
     ground = (
         _BASELINE,
-        verification.NOTHING,
+        NOTHING,
         speedup_text(1.0),
-        *[verification.NOTHING] * 2,
+        *[NOTHING] * 2,
         idle_text(base.idle_share),
         bytes_text(base.peak_bytes),
     )
@@ -111,14 +115,14 @@ def _result(tried: LeverResult) -> tuple[str, ...]:
         speedup_text(tried.speedup),
         interval_text(tried.interval),
         predicted_text(tried.predicted),
-        verification.NOTHING if setup is None else duration(1e9 * setup),
+        NOTHING if setup is None else duration(1e9 * setup),
         bytes_text(tried.peak_bytes),
     )
 
 
 def _remark(tried: LeverResult) -> str:
     where = f" on {' + '.join(tried.on)}" if tried.on else ""
-    detail = tried.output_check.detail if tried.output_check else ""
+    detail = check_text(tried.output_check) if tried.output_check else ""
     return f"{tried.lever}{where}: {'; '.join(filter(None, (tried.reason, detail)))}"
 
 

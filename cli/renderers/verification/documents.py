@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mmprof.cli.renderers.safe import markdown_text
-from mmprof.cli.renderers.verification.tables import NOTHING, VerdictTable, facts, tables
+from mmprof.cli.renderers.verification.tables import facts, tables
+from mmprof.cli.renderers.verification.verdict_table import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mmprof.cli.renderers import RenderOptions
+    from mmprof.cli.renderers.verification.verdict_table import VerdictTable
     from mmprof.tracer.verify_results import Verification
 
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from mmprof.cli.renderers.screen.canvas import Canvas
 from mmprof.cli.renderers.screen.layout import Column, grid, heading, prose
-from mmprof.cli.renderers.verification.tables import VerdictTable, facts, tables
+from mmprof.cli.renderers.verification.tables import facts, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mmprof.cli.renderers import RenderOptions
+    from mmprof.cli.renderers.verification.verdict_table import VerdictTable
     from mmprof.tracer.verify_results import Verification
 
 _TEXTS: Final = 2

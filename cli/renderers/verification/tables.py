@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mmprof.cli.renderers.units import bytes_, count, duration, factor, share
+from mmprof.cli.renderers.verification.recordings import recordings
+from mmprof.cli.renderers.verification.verdict_table import NOTHING, Row, VerdictTable
 
 if TYPE_CHECKING:
     from mmprof.analyzers.sidecar import Argument
     from mmprof.tracer.verify_results import LeverResult, OutputCheck, Predicted, Rung, Verification
 
-NOTHING: Final = "-"
 _EXACT_BELOW: Final = 10
 _SHOWN_ARGUMENTS: Final = ("task", "size", "dtype", "batch", "attention", "seed")
 _CLOCKS: Final = {"cpu": "CPU time", "wall": "wall time"}
-
-Row = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class VerdictTable:
-    """Levers, one a row; the first two columns are text.
-
-    Attributes:
-        heading: What the rows are.
-        columns: Headings.
-        rows: Cells.
-        remarks: A line below for each row that needs one.
-    """
-
-    heading: str
-    columns: Row
-    rows: list[Row]
-    remarks: list[str]
 
 
 def facts(found: Verification) -> Iterator[str]:
@@ -55,7 +36,7 @@ def facts(found: Verification) -> Iterator[str]:
 
 
 def tables(found: Verification) -> list[VerdictTable]:
-    """The levers alone, then cumulated."""
+    """The levers alone, then cumulated, then where their time goes."""
     alone = VerdictTable(
         "Each lever alone",
         (
@@ -73,15 +54,21 @@ def tables(found: Verification) -> list[VerdictTable]:
         [_row(result) for result in found.levers],
         [_remark(r.lever, r.reason, r.output_check) for r in found.levers],
     )
+    shown = [alone, *_cumulated(found)]
+    single = [(each.lever, each) for each in found.levers]
+    stacks = [(_together(rung), rung) for rung in found.ladder[1:]]
+    return [*shown, *recordings(found, [*single, *stacks])]
+
+
+def _cumulated(found: Verification) -> Iterator[VerdictTable]:
     if not found.ladder:
-        return [alone]
-    cumulated = VerdictTable(
+        return
+    yield VerdictTable(
         "Cumulated",
         ("levers", "verdict", "speedup", "interval", "idle"),
         [_rung(rung) for rung in found.ladder],
         [_remark(_together(r), r.reason, r.output_check) for r in found.ladder[1:]],
     )
-    return [alone, cumulated]
 
 
 def _row(result: LeverResult) -> Row:
@@ -119,8 +106,13 @@ def _together(rung: Rung) -> str:
 def _remark(name: str, reason: str, check: OutputCheck | None) -> str:
     if reason or check is None:
         return f"{name}: {reason}"
+    return f"{name}: {check_text(check)}"
+
+
+def check_text(check: OutputCheck) -> str:
+    """How outputs compare, and what the lever tells of the request."""
     told = [f"{key.replace('_', ' ')} {_fact(value)}" for key, value in check.facts.items()]
-    return f"{name}: {'; '.join([check.detail, *([', '.join(told)] if told else [])])}"
+    return "; ".join(filter(None, (check.detail, ", ".join(told))))
 
 
 def _fact(value: Argument) -> str:

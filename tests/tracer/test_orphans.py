@@ -1,0 +1,44 @@
+"""A process that hangs ends with the one that started it, however that ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CHILD = (
+    "import os, sys, time\n"
+    "from mmprof.tracer.orphans import end_with_parent\n"
+    "end_with_parent()\n"
+    "sys.stdout.write(f'{os.getpid()}\\n')\n"
+    "sys.stdout.flush()\n"
+    "time.sleep(60)\n"
+)
+PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!r}])"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system call is Linux's")
+def test_what_hangs_does_not_outlive_its_parent() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        os.kill(parent.pid, signal.SIGKILL)
+    end = time.monotonic() + 10
+    while _runs(child):
+        assert time.monotonic() < end, "it runs on"
+        time.sleep(0.05)
+
+
+def _runs(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
