@@ -196,3 +196,12 @@ def _as_member(tensor: torch.Tensor, convert: Conversion) -> torch.Tensor:
     if new is tensor or not isinstance(tensor, nn.Parameter):
         return new
     return nn.Parameter(new, requires_grad=tensor.requires_grad)
+
+
+def on_device(workload: Workload, kind: str) -> bool:
+    """Whether any parameter lies on a device of a kind: "cpu", "cuda"."""
+    return any(
+        parameter.device.type == kind
+        for model in workload.models.values()
+        for parameter in model.parameters()
+    )
