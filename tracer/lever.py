@@ -45,7 +45,8 @@ class Lever:
         apply: Applies it while the context is entered; leaving it restores the workload. Yields the workload to run.
         predict: The change it makes to a trace, replayed; None where the trace shows nothing that it would change, with
             the reason in the second place.
-        unseen: Why no trace tells what it gains, where `predict` is None; "" for the usual words.
+        unseen: Why no trace tells what it gains, where `predict` is None, or why a trace that shows nothing says little; ""
+            for the usual words.
         settings: Parameters of the lever with their defaults.
         budget: The largest relative L2 error that a lossy lever may make; 0 for the others.
         after: Ids of the levers that come before it where both are applied; `EVERY` for all others. A compiler comes after

@@ -288,12 +288,14 @@ def _predict(candidate: Candidate, replay: Replay) -> tuple[Prediction | None, s
     if candidate.predict is None:
         return None, candidate.unseen or _UNSEEN
     prediction, why = candidate.predict(replay)
-    if prediction is not None and prediction.expected - 1 < SIGNIFICANT_SHARE:
+    if prediction is None:
+        return None, candidate.unseen or why
+    if prediction.expected - 1 < SIGNIFICANT_SHARE:
         return (
             None,
             f"little is expected of it; at most {three_digits(prediction.high)} times faster",
         )
-    return prediction, why
+    return prediction, ""
 
 
 def _entry(candidate: Candidate, prediction: Prediction, findings: list[str]) -> Recommendation:

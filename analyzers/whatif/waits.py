@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
+from msgspec import structs
 
+from mmprof.analyzers.findings.evidence import main_place
 from mmprof.analyzers.units import format_count, format_share
 from mmprof.analyzers.whatif.changes import HostScaled, Unwaited
 from mmprof.analyzers.whatif.prediction import Case, Predicted, predicted
@@ -30,7 +33,8 @@ def without_waits(replay: Replay) -> Predicted:
         f"{format_count(len(nodes), 'call')} no longer wait; low: every second of them still does",
         "nothing that the host does next depends on the values it waited for",
     ]
-    return predicted(replay, case, rows=_next_rows(replay, nodes), assumptions=said)
+    found = predicted(replay, case, rows=_next_rows(replay, nodes), assumptions=said)
+    return _at_calls(found, replay, nodes)
 
 
 def without_held_copies(replay: Replay, *, direction: str = "") -> Predicted:
@@ -56,7 +60,8 @@ def without_held_copies(replay: Replay, *, direction: str = "") -> Predicted:
         "nothing that the host does next depends on what they bring; low: all of it does",
     ]
     rows = _next_rows(replay, nodes)
-    return predicted(replay, Case([], change, change), rows=rows, assumptions=said)
+    found = predicted(replay, Case([], change, change), rows=rows, assumptions=said)
+    return _at_calls(found, replay, nodes)
 
 
 def without_state(replay: Replay, state: str, words: str, *, left: float = 0.0) -> Predicted:
@@ -94,6 +99,19 @@ def _waits(replay: Replay) -> pl.DataFrame:
         return events.head(0)
     inside = pl.col("node").is_between(first, last)
     return events.filter(inside & (pl.col("is_wait") | (pl.col("waits_for") >= 0)))
+
+
+def _at_calls(found: Predicted, replay: Replay, nodes: pl.Series) -> Predicted:
+    """A prediction whose place is that of the calls that wait: there the code has to change, not where it goes on."""
+    prediction, why = found
+    if prediction is None:
+        return found
+    rows = replay.recorded.events.filter(pl.col("node").is_in(nodes.implode()))["row"].drop_nulls()
+    host = replay.view.trace.host
+    waiting = (host["end_ns"] - host["start_ns"]).gather(rows)
+    longest = pl.DataFrame({"row": rows, "wait_ns": waiting}).sort("wait_ns", descending=True)
+    where = main_place(replay.view, longest["row"], longest["wait_ns"])
+    return replace(prediction, evidence=structs.replace(prediction.evidence, where=where)), why
 
 
 def _next_rows(replay: Replay, nodes: pl.Series) -> pl.Series:

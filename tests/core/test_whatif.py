@@ -416,6 +416,26 @@ def test_waits_and_allocations_vanish(view_of: ViewOf) -> None:
     assert without_state(replay_of(view_of, launch_starvation), "allocator", "calls")[0] is None
 
 
+def test_a_wait_is_placed_where_the_code_waits(view_of: ViewOf) -> None:
+    t = TraceBuilder()
+    for at in range(0, 400_000, 80_000):
+        with t.python("user/loop.py(41): go", at, at + 9_000), t.op("aten::mm", at, at + 8_000):
+            t.launch(GEMM, at=at + 2_000, call_ns=2_000, kernel=(at + 5_000, at + 50_000))
+        t.python("user/loop.py(42): stop", at + 10_000, at + 60_000)
+        with t.op("aten::item", at + 10_000, at + 60_000):
+            t.memcpy(
+                "Memcpy DtoH (Device -> Pageable)",
+                at=at + 12_000,
+                call_ns=2_000,
+                copy=(at + 50_000, at + 52_000),
+                nbytes=4,
+            )
+            t.call("cudaStreamSynchronize", at + 15_000, at + 55_000)
+    prediction, why = without_waits(Replay(view_of(t)))
+    assert prediction, why
+    assert prediction.evidence.where == "aten::item at user/loop.py:42 stop"
+
+
 def encoders(t: TraceBuilder, *, width: int = 64) -> None:
     """Two calls of an encoder of one product each, and a decoder."""
     for at, columns in ((0, 64), (20_000, width)):

@@ -74,4 +74,6 @@ LEVER: Final = Lever(
     applies=applies,
     apply=apply,
     predict=predict,
+    unseen="no call that allocates takes time; a trace does not show the pages of memory that the system of a CPU fills at the "
+    "first touch of each new tensor; `mmprof verify` counts them",
 )

@@ -50,5 +50,6 @@ LEVER: Final = Lever(
     applies=applies,
     apply=apply,
     predict=predict,
-    conflicts=("sdpa",),
+    # its mask of blocks is no tensor, which the static cache of a compiled step expects
+    conflicts=("sdpa", "torch_compile"),
 )

@@ -67,8 +67,8 @@ def forecast(trace: Path, levers: Levers) -> Forecast:
         if prediction is not None:
             found.alone[name] = prediction
             continue
-        found.reasons[name] = why
-        if lever.predict is None:
+        found.reasons[name] = lever.unseen or why
+        if lever.predict is None or lever.unseen:
             found.silent.add(name)
     return found
 
