@@ -17,6 +17,7 @@ from typing import Final, TextIO, cast
 
 import typer
 import typer.main
+from typer.models import CommandInfo
 
 from mmprof.analyzers.errors import MmprofError
 from mmprof.cli.app import app
@@ -79,13 +80,18 @@ def _report(error: MmprofError, arguments: Sequence[str]) -> None:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    load_verbs()
+    load_verbs(arguments[0] if arguments else "")
+    app.registered_commands.sort(key=_verb)  # for one process that runs several verbs
     command = typer.main.get_command(app)
     try:
         code: object = command.main(args=list(arguments), prog_name="mmprof", standalone_mode=False)
     except _UsageError as error:
         raise _usage(error) from error
     return code if isinstance(code, int) else 0
+
+
+def _verb(command: CommandInfo) -> str:
+    return command.callback.__name__ if command.callback else ""
 
 
 def _usage(error: typer.BadParameter) -> MmprofError:

@@ -34,6 +34,12 @@ code = main({arguments!r})
 sys.stderr.write(json.dumps([code, [m for m in {heavy!r} if m in sys.modules]]))
 """
 
+PRINT_HELP_AFTER_A_VERB = """
+from mmprof.cli.main import main
+main(["trace", "--help"])
+main(["--help"])
+"""
+
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["analyze", "--help"], ["--version"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
@@ -44,6 +50,25 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
     assert json.loads(done.stderr) == [0, []]
     assert done.stdout
+
+
+def test_a_verb_that_runs_imports_no_other() -> None:
+    others = [f"{verbs.__name__}.{verb}" for verb in VERBS if verb != "explain"]
+    code = PRINT_MODULES.format(arguments=["explain", "MM-N003"], heavy=others)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert json.loads(done.stderr) == [0, []]
+
+
+def test_help_is_in_the_same_order_after_a_verb_has_run(invoke: Invoke) -> None:
+    code = PRINT_HELP_AFTER_A_VERB
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.endswith(invoke("--help").out)
 
 
 def test_every_verb_is_listed_with_a_whole_sentence(invoke: Invoke) -> None:
