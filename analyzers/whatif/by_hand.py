@@ -86,9 +86,9 @@ BY_HAND: Final = (
         predict=without_held_copies,
     ),
     Advice(
-        id="sequence_bucketing",
+        id="shape_bucketing",
         layer="application",
-        summary="Inputs padded to a few lengths, and batches of about equal lengths: the same shapes come again",
+        summary="Inputs padded to a few lengths: the same shapes come again, and nothing is compiled anew",
         risk="medium",
         cost="padding up to the next length; a mask for it",
         hurts="lengths that are all different: the padding costs more than the compilation",
@@ -98,7 +98,7 @@ BY_HAND: Final = (
     Advice(
         id="batching",
         layer="application",
-        summary="Several requests in one batch, or continuous batching: the weights are read once for all",
+        summary="Several requests in one batch, by the author of the model's loop: the weights are read once for all",
         risk="low",
         cost="memory of a key-value cache for each request; requests wait for each other",
         hurts="the time of one request; where compute is the bound nothing is gained",

@@ -25,8 +25,10 @@ SCHEMA: Final = "mmprof.recommendation/1"
 MOST_TOGETHER: Final = 4
 """Levers in a stack: what a user tries in one go; more are listed one by one."""
 
+_SCHEDULES: Final = ("continuous_batching", "sequence_bucketing")
+
 # Of these only one can be applied: all compile, all store the weights of linear layers anew, both round the factors of products, both
-# fuse attention.
+# fuse attention, a schedule has a loop of its own.
 EXCLUSIVE: Final = (
     frozenset({"compile_regional", "cuda_graphs", "torch_compile"}),
     frozenset(
@@ -44,6 +46,10 @@ EXCLUSIVE: Final = (
     frozenset({"dtype", "head_dtype"}),
     frozenset({"flex_attention", "sdpa"}),
     frozenset({"pinned_copies", "pinned_memory"}),
+    *(
+        frozenset({*_SCHEDULES, other})
+        for other in ("cuda_graphs", "flex_attention", "static_kv_cache", "torch_compile")
+    ),
 )
 _UNSEEN: Final = "a trace does not show what it would gain; `mmprof verify` measures it"
 _RISKS: Final = ("low", "medium", "high")

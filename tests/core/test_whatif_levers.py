@@ -259,6 +259,20 @@ def test_eager_code_of_a_cpu_writes_small_weights_out() -> None:
     assert written.high == read.high
 
 
+def test_layers_of_a_cpu_shrink_with_their_weights_however_slow_they_were(view_of: ViewOf) -> None:
+    # a float32 weight of 256 MiB and 64 KiB of activations: int8 leaves a quarter of 100 ms and a bit
+    t = TraceBuilder("cpu")
+    t.op("aten::mm", 0, 100_000_000, dims=[[1, 8192], [8192, 8192]], types=["float", "float"])
+    prediction, _ = small_weights(Replay(view_of(t)))
+    assert prediction
+    assert prediction.expected == pytest.approx(4.0, abs=5e-3)
+    assert prediction.high == prediction.expected  # no bandwidth is known
+
+    known, _ = small_weights(recorded("llama-T-T"))
+    assert known
+    assert known.high > known.expected > 1
+
+
 # --- pointwise attention -----------------------------------------------------------------------------------------
 
 
