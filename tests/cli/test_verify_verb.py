@@ -171,8 +171,8 @@ def test_what_becomes_of_each_kind_of_lever(
     assert results["kills"]["reason"].startswith("the process was killed by SIGKILL")
     assert results["elsewhere"]["reason"] == "needs another device"
     # an eighth of the work, and four times of it
-    assert results["fast"]["interval"][0] > 2
-    assert results["slow"]["interval"][1] < 0.5
+    assert results["fast"]["interval"][0] > 1.5
+    assert results["slow"]["interval"][1] < 0.75
     assert found["baseline"]["deterministic"]
     # the baseline against itself
     assert none["output_check"]["outputs_equal"]
