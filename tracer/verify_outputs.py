@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mmprof.tracer.verify_distribution import check_draws, drawn
 from mmprof.tracer.verify_results import OutputCheck, QualityCheck
-from mmprof.tracer.verify_taps import SCORES, Tap, tapped
+from mmprof.tracer.verify_taps import OF_REQUEST, SCORES, Tap, tapped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -228,10 +228,11 @@ def _forced(workload: Workload, reference: Reference, free: Outputs) -> _Compari
     tap = Tap(reference.streams)
     with tapped(workload, tap):
         forced = outputs_of(workload.run())
-    whole = [n for n, own in reference.streams.items() if len(tap.streams[n]) == len(own)]
+    whole = _whole(reference.streams, tap.streams)
     if set(whole) > {SCORES}:
         # What stands in front of the choice are the logits that replaced a head's own: nothing new.
-        tap.streams.pop(SCORES)
+        for name in whole[SCORES]:
+            tap.streams.pop(name)
     logits = [
         _logits_error(own, made)
         for name, of_baseline in reference.streams.items()
@@ -239,8 +240,22 @@ def _forced(workload: Workload, reference: Reference, free: Outputs) -> _Compari
     ]
     wrong = _wrong(reference, forced) if whole else "the steps of the loop are not the baseline's"
     floats = _floats(reference.outputs, forced)
-    steps = max((len(reference.streams[name]) for name in whole), default=0)
+    steps = max(
+        (sum(len(reference.streams[n]) for n in names) for names in whole.values()), default=0
+    )
     return _Comparison(_sum(logits), floats, steps, wrong)
+
+
+def _whole(own: Streams, made: Streams) -> dict[str, list[str]]:
+    """Where as many logits passed as in the baseline, of every request: the names of the streams there."""
+    names: dict[str, list[str]] = {}
+    for name in own:
+        names.setdefault(name.partition(OF_REQUEST)[0], []).append(name)
+    return {
+        place: streams
+        for place, streams in names.items()
+        if all(len(made[name]) == len(own[name]) for name in streams)
+    }
 
 
 def _sum(errors: Sequence[_Error]) -> _Error:

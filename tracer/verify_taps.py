@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 Streams: TypeAlias = "Mapping[str, Sequence[Tensor]]"
 
 SCORES: Final = "scores"
+OF_REQUEST: Final = " of request "
+"""In the name of a stream, between where logits pass and the request that they are of, where there are several."""
 _PROCESSORS: Final = "_get_logits_processor"
 _heads_heard: Final = ContextVar("_heads_heard", default=True)
+_request: Final = ContextVar("_request", default="")
 
 
 class Tap:
@@ -46,6 +49,7 @@ class Tap:
 
     def __call__(self, name: str, logits: Tensor) -> Tensor:
         """Keep logits that pass at `name`; those that go on."""
+        name += _request.get()
         seen = self.streams[name]
         forced = self._forced.get(name, ())
         seen.append(logits.detach().cpu().clone())
@@ -81,6 +85,16 @@ def heads_unheard() -> Iterator[None]:
         yield
     finally:
         _heads_heard.reset(before)
+
+
+@contextmanager
+def of_request(number: int) -> Iterator[None]:
+    """For one of several requests: its logits are compared with its own, in whatever order the requests take turns."""
+    before = _request.set(f"{OF_REQUEST}{number}")
+    try:
+        yield
+    finally:
+        _request.reset(before)
 
 
 def _heads(workload: Workload) -> dict[str, nn.Module]:

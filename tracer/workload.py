@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from msgspec import Struct
-    from torch import nn
+    from torch import Tensor, nn
 
 Argument: TypeAlias = "str | int | float | bool"
 
@@ -111,6 +111,37 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True)
+class GreedyRequest:
+    """A request of greedy decoding, which nothing ends early.
+
+    Attributes:
+        prompt: Token ids, [1, tokens].
+        new_tokens: Tokens to generate.
+    """
+
+    prompt: Tensor
+    new_tokens: int
+
+
+@dataclass
+class Queue:
+    """Requests that are there at once; a workload that runs a queue serves all of them.
+
+    Attributes:
+        requests: In the order in which they came.
+        serve: Serves them, and returns the token ids [1, tokens] of each, its prompt in front. A lever that schedules
+            requests puts another function here.
+    """
+
+    requests: tuple[GreedyRequest, ...]
+    serve: Callable[[], tuple[Tensor, ...]]
+
+    def __call__(self) -> tuple[Tensor, ...]:
+        """Serve all requests."""
+        return self.serve()
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """A model, its inputs and one whole request, ready to run any number of times.
 
@@ -125,6 +156,7 @@ class Workload:
         draft: A smaller model with the same tokens, for `assisted_decoding`.
         quality: How good the models are, where that can be measured.
         facts: What is worth telling about the last request: what it wrote, how many drafts were right.
+        queue: The requests that a run serves, where there are several.
     """
 
     name: str
@@ -137,6 +169,7 @@ class Workload:
     draft: nn.Module | None = None
     quality: Quality | None = None
     facts: Callable[[], Mapping[str, Argument]] = dict
+    queue: Queue | None = None
 
 
 @dataclass(frozen=True, slots=True)

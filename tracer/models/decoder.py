@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -83,6 +84,21 @@ class Lengths:
     def requested(self, request: Request) -> Lengths:
         """These, where the request names no others."""
         return Lengths(request.input_length or self.inputs, request.output_length or self.outputs)
+
+    def spread(self, count: int, share: float, seed: int) -> list[Lengths]:
+        """Lengths of several requests: both numbers drawn evenly from up to `share` below to up to `share` above these.
+
+        Raises:
+            ValueError: If `share` would leave nothing of a request.
+        """
+        if not 0 <= share < 1:
+            raise ValueError(f"a spread of {share:g}: lengths differ by a share from 0 to below 1")
+        draw = random.Random(seed)  # noqa: S311  (lengths are no secret)
+
+        def drawn(middle: int) -> int:
+            return max(1, round(middle * draw.uniform(1 - share, 1 + share)))
+
+        return [Lengths(drawn(self.inputs), drawn(self.outputs)) for _ in range(count)]
 
     def require(self, *, positions: int) -> None:
         """Raise where both together exceed the model's positions.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
+import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
@@ -15,12 +17,12 @@ from mmprof.tracer.models.generation import (
     random_model,
     random_tokens,
 )
-from mmprof.tracer.workload import Workload
+from mmprof.tracer.scheduling.in_turn import in_turn
+from mmprof.tracer.workload import GreedyRequest, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import torch
     from torch import nn
 
     from mmprof.tracer.workload import Request
@@ -79,15 +81,18 @@ LENGTHS: Final = {"tiny": Lengths(16, 8), "small": Lengths(154, 32), "full": Len
 def build(request: Request) -> Workload:
     """The workload of a request; `output_length` tokens take one prefill and `output_length - 1` decode steps.
 
+    With the option `requests` above 1 a run serves as many requests, whose lengths lie around these.
+
     Raises:
-        ValueError: If the variant does not exist at the size, or the sequence is too long for it.
+        ValueError: If the variant does not exist at the size, a sequence is too long for it, or the options of several
+            requests do not fit.
     """
     shape, lengths = of_variant(SHAPES, request), LENGTHS[request.size].requested(request)
     lengths.require(positions=shape.positions)
     model = random_model(lambda: make_model(shape, request.attention), request)
     prompt = random_tokens((request.batch, lengths.inputs), request, low=0, high=shape.vocabulary)
     steps = lengths.outputs - 1
-    return Workload(
+    one = Workload(
         name="llama",
         models={"": model},
         run=greedy_generation(model, prompt, lengths.outputs),
@@ -103,6 +108,41 @@ def build(request: Request) -> Workload:
         ),
         steps=steps,
     )
+    return one if request.options["requests"] == 1 else _several(one, request, lengths)
+
+
+def _several(one: Workload, request: Request, lengths: Lengths) -> Workload:
+    """The workload that serves several requests one after the other, as a server without a scheduler does."""
+    shape, options = of_variant(SHAPES, request), request.options
+    each = _spread(request, lengths)
+    longest = max(each, key=lambda own: own.inputs + own.outputs)
+    longest.require(positions=shape.positions)
+    inputs, outputs = [own.inputs for own in each], [own.outputs for own in each]
+    prompts = random_tokens((1, sum(inputs)), request, low=0, high=shape.vocabulary)
+    pairs = zip(torch.split(prompts, inputs, dim=1), outputs, strict=True)
+    queue = in_turn(one.models[""], [GreedyRequest(*pair) for pair in pairs])
+    lasting = longest.inputs + longest.outputs - 1
+    told = {name: options[name] for name in ("requests", "request_spread")}
+    tokens = {"input_tokens": sum(inputs), "output_tokens": sum(outputs)}
+    return replace(
+        one,
+        run=queue,
+        arguments={**one.arguments, **told, **tokens},
+        kv_cache_bytes=shape.kv_cache_bytes(request, sequences=1, positions=lasting),
+        steps=sum(outputs) - len(outputs),
+        queue=queue,
+    )
+
+
+def _spread(request: Request, lengths: Lengths) -> list[Lengths]:
+    count, share = int(request.options["requests"]), float(request.options["request_spread"])
+    if count < 1:
+        raise ValueError(f"requests={count}: a run serves one at least")
+    if request.batch > 1:
+        raise ValueError(
+            f"a batch of {request.batch} and requests={count}: each request runs alone"
+        )
+    return lengths.spread(count, share, request.seed)
 
 
 def make_model(shape: DecoderShape, attention: str) -> LlamaForCausalLM:

@@ -10,8 +10,16 @@ RANDOM: Final = "random"
 
 
 def build(request: Request) -> Workload:
-    """The workload of a request."""
+    """The workload of a request.
+
+    Raises:
+        ValueError: If it has several requests of a model with real weights, or the model cannot be built so.
+    """
     if request.options["model"] != RANDOM:
+        if request.options["requests"] != 1:
+            raise ValueError(
+                "several requests are of random weights: leave out model= or requests="
+            )
         from mmprof.tracer import pretrained  # noqa: PLC0415  (torch: seconds)
 
         return pretrained.build(request)
@@ -56,6 +64,16 @@ FAMILY: Final = Family(
             "perplexity_budget",
             0.02,
             "by which share a lossy lever may raise the perplexity of a model with real weights",
+        ),
+        Option(
+            "requests",
+            1,
+            "requests that a run serves, one after the other, with random weights: docs/scheduling.md",
+        ),
+        Option(
+            "request_spread",
+            0.5,
+            "how far the lengths of several requests lie apart, as a share of the given ones",
         ),
     ),
     source="arXiv 2308.12950; shapes as in gpt-fast, model.py",

@@ -1,0 +1,1 @@
+"""Several requests of greedy decoding on one model: one after the other, in padded batches, or in slots of one batch."""
