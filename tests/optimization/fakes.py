@@ -9,7 +9,7 @@ from typing import Any
 
 from mmprof.tracer.lever import Lever
 from mmprof.tracer.optimization.records import Compared, Ratio
-from mmprof.tracer.optimization.search import OutOfTimeError
+from mmprof.tracer.optimization.search import EXACT_SHARE, OutOfTimeError
 from mmprof.tracer.optimization.stacks import Stack
 from mmprof.tracer.verify_results import OutputCheck, Predicted
 
@@ -44,6 +44,8 @@ class FakeBench:
     fresh_factor: float = 1.0
     asked: list[tuple[Stack, Stack]] = field(default_factory=list)
     confirmed: list[Stack] = field(default_factory=list)
+    allowed: list[float] = field(default_factory=list)
+    most_exact: int = 1_000
 
     def total(self, stack: Stack) -> float:
         found = 1.0
@@ -51,8 +53,13 @@ class FakeBench:
             found *= self.factors[name]
         return found
 
+    def allow(self, share: float) -> None:
+        self.allowed.append(share)
+
     def compare(self, stack: Stack, on: Stack, *, fresh: bool = False) -> Compared:
         if len(self.asked) + len(self.confirmed) >= self.most:
+            raise OutOfTimeError
+        if self.allowed[-1:] == [EXACT_SHARE] and not fresh and len(self.asked) >= self.most_exact:
             raise OutOfTimeError
         (self.confirmed if fresh else self.asked).append(stack if fresh else (stack, on))
         return self._answer(stack, on, self.total(stack) * (self.fresh_factor if fresh else 1))

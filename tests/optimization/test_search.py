@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmprof.tracer.lever import EVERY
-from mmprof.tracer.optimization.search import Found, Search
+from mmprof.tracer.optimization.search import EXACT, EXACT_SHARE, Found, Search
 from mmprof.tracer.optimization.stacks import all_stacks, count_stacks
 from tests.optimization.fakes import FakeBench, FakeOracle, fake
 
@@ -112,6 +112,20 @@ def test_without_time_the_rest_is_untried() -> None:
     assert found.untried.pop("sdpa") == "no attention"  # time would not have changed that
     assert "which it excludes" in found.untried.pop("static")
     assert set(found.untried.values()) == {"the budget of time ended before it was measured"}
+
+
+def test_exact_levers_leave_time_for_those_that_may_gain_more() -> None:
+    bench = FakeBench(FACTORS, most_exact=1)
+    found = searched(bench)
+    tried = [step.lever for step in found.steps]
+    exact = [name for name in tried if LEVERS[name].exactness in EXACT]
+    lossy = [name for name in tried if name not in exact]
+    # one of the exact ones, then all lossy ones, and the other exact ones with the time that was left
+    assert tried == [exact[0], *lossy, *exact[1:]]
+    assert lossy
+    assert len(exact) > 1
+    assert found.complete
+    assert bench.allowed[:2] == [EXACT_SHARE, 1.0]
 
 
 def test_what_is_not_confirmed_is_dropped() -> None:

@@ -91,7 +91,8 @@ class ProcessBench:
             self.reused += 1
             return known
         self.timetable.confirming = fresh
-        if self.timetable.left_s() <= min(self._took_s, default=0.0):
+        left_s = self.timetable.left_s() if fresh else self.timetable.turn_left_s()
+        if left_s <= min(self._took_s, default=0.0):
             raise OutOfTimeError
         start = time.monotonic()
         found = self._compared(stack, on, fresh=fresh)
@@ -100,6 +101,10 @@ class ProcessBench:
         self.run.append(found)
         self.measured += 1
         return found
+
+    def allow(self, share: float) -> None:
+        """See `search.Bench`."""
+        self.timetable.allow(share)
 
     def recorded(self, stack: Stack) -> RecordedRequest | None:
         """Where the time of a recorded request goes; None where none can be recorded."""

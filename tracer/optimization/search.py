@@ -24,6 +24,9 @@ WORTHWHILE: Final = 1.01
 
 EXACT: Final[frozenset[Exactness]] = frozenset({"identical", "reassociation"})
 
+EXACT_SHARE: Final = 0.5
+"""Of the time for trying, what exact levers may take where others wait: these are often the ones that gain most."""
+
 _NO_TIME: Final = "the budget of time ended before it was measured"
 
 
@@ -37,6 +40,10 @@ class Bench(Protocol):
     @property
     def noise(self) -> float:
         """Factor by which two processes that run the same may differ."""
+        ...
+
+    def allow(self, share: float) -> None:
+        """Give what is tried from now on a share of the time that is left for trying; 1 for all of it."""
         ...
 
     def compare(self, stack: Stack, on: Stack, *, fresh: bool = False) -> Compared:
@@ -155,13 +162,27 @@ class Search:
         return [name for name in self.levers if name in known]
 
     def _climb(self, names: Iterable[str]) -> None:
-        """Try levers, the exact ones first."""
+        """Try levers, the exact ones first, and not for so long that nothing is left for the others."""
         names = list(names)
-        for phase in (True, False):
-            left = [n for n in names if (self.levers[n].exactness in EXACT) == phase]
-            while left:
-                left.remove(best := max(left, key=self._promise))
-                self._try(best)
+        exact = [name for name in names if self.levers[name].exactness in EXACT]
+        others = [name for name in names if name not in exact]
+        self.bench.allow(EXACT_SHARE if others else 1.0)
+        try:
+            self._try_all(exact)
+        except OutOfTimeError:
+            if not others:
+                raise
+        self.bench.allow(1.0)
+        self._try_all(others)
+        if exact:  # time is left after all
+            self._try_all(exact)
+
+    def _try_all(self, left: list[str]) -> None:
+        """Try levers, the most promising one first; those that were looked at are taken from the list."""
+        while left:
+            best = max(left, key=self._promise)
+            self._try(best)
+            left.remove(best)
 
     def _promise(self, name: str) -> tuple[bool, float, bool]:
         """What is predicted to gain comes first, then what nobody knows."""

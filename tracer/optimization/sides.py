@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -33,12 +34,22 @@ class Timetable:
         search_share: The part of the budget after which nothing new is tried: the rest is for confirming what was found.
         confirming: Whether that has begun.
         start: When the search began, on the monotonic clock.
+        turn_ends: When what is tried now gives way to what comes after it.
     """
 
     budget_s: float
     search_share: float = 0.8
     confirming: bool = False
     start: float = field(default_factory=time.monotonic)
+    turn_ends: float = math.inf
+
+    def allow(self, share: float) -> None:
+        """Give what is tried from now on a share of the time that is left for trying."""
+        self.turn_ends = math.inf if share >= 1 else time.monotonic() + share * self.left_s()
+
+    def turn_left_s(self) -> float:
+        """Seconds until something new has to give way."""
+        return min(self.turn_ends - time.monotonic(), self.left_s())
 
     def deadline(self) -> float:
         """The instant by which what is running must have ended."""
