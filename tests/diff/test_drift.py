@@ -120,6 +120,14 @@ def test_one_kernel_more_than_the_others_is_found_among_them(tmp_path: Path) -> 
     assert line.startswith("surest: k1 +1.00 us (+5.0 %, p")
 
 
+def test_idle_time_is_no_kernel_to_name(tmp_path: Path) -> None:
+    found = changed(tmp_path, [1.1] * KERNELS)
+    found.surest["kernel"].insert(0, "idle")
+    [line] = [line for line in facts(found) if line.startswith("surest")]
+    assert "idle" not in line
+    assert line.count(";") == 2
+
+
 # --- which to believe first ---------------------------------------------------------------------------------------
 
 

@@ -80,8 +80,8 @@ def facts(found: Difference) -> Iterator[str]:
     yield _basis(found)
     if found.total.reason:
         yield f"not judged: {found.total.reason}"
-    if found.surest["kernel"]:
-        yield f"surest: {_surest(found)}"
+    if named := _surest(found):
+        yield f"surest: {named}"
     yield from _differing(found, lambda handling: handling != "noted")
 
 
@@ -134,10 +134,10 @@ def _basis(found: Difference) -> str:
 def _surest(found: Difference) -> str:
     """The kernels that a reader should believe first: they need not be those that moved most."""
     rows = {row.key: row for row in found.levels.kernel}
-    named = (rows[key] for key in found.surest["kernel"][:_SUREST])
+    named = [rows[key] for key in found.surest["kernel"] if key not in _SILENT]
     return "; ".join(
         f"{label(_name(row), _NAME, ellipsis='..')} {signed(row.delta_ns)} ({_moved(row)})"
-        for row in named
+        for row in named[:_SUREST]
     )
 
 
