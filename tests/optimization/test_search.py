@@ -41,7 +41,7 @@ def test_exact_levers_come_first_the_most_promising_before_the_others() -> None:
     assert found.confirmation is not None
     assert bench.confirmed == [found.stack]
     assert found.untried == {
-        "static": "compile, which it excludes, is kept and predicted to gain as much",
+        "static": "compile, which it excludes, is kept and was measured to gain as much",
         "int8": "predicted to gain nothing on top of sdpa + bf16 + compile",
     }
 
@@ -69,10 +69,15 @@ def test_what_fails_is_a_verdict_and_the_search_goes_on(why: str, verdict: str) 
 
 
 def test_a_kept_lever_gives_way_to_a_better_one_that_it_excludes() -> None:
-    bench = FakeBench({"static": 1.1, "compile": 1.5})
-    found = searched(bench, {"static": 1.6, "compile": 1.3})
-    # predicted to be the better one, static is first; compile is predicted to lose against it
+    # predicted to be the better one, static is first; it gains less than compile is predicted to
+    found = searched(FakeBench({"static": 1.1, "compile": 1.5}), {"static": 1.6, "compile": 1.3})
+    assert [step.stack for step in found.kept] == [("static",), ("compile",)]
+    assert found.kept[1].predicted is not None
+    assert found.kept[1].predicted.expected == pytest.approx(1.3 / 1.1)
+    # it gains as much
+    found = searched(FakeBench({"static": 1.4, "compile": 1.5}), {"static": 1.6, "compile": 1.3})
     assert found.stack == ("static",)
+    assert found.untried["compile"].endswith("is kept and was measured to gain as much")
     bench = FakeBench({"static": 1.1, "compile": 1.5})
     found = searched(bench, {"static": 1.2}, silent={"compile"}, reasons={"compile": "unknown"})
     assert bench.asked == [(("static",), ()), (("compile",), ("static",))]

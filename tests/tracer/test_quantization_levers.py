@@ -300,6 +300,17 @@ def test_a_kernel_that_reads_past_odd_weights_is_not_asked() -> None:
     assert "50 inputs" in candidate_named("int4 weights").why_not(nn.Linear(50, 16))
 
 
+@pytest.mark.parametrize("candidate", [*EXACT, *LOSSY], ids=lambda c: c.name)
+def test_activations_need_not_be_contiguous(candidate: Candidate) -> None:
+    layer = nn.Linear(64, 32)
+    if reason := candidate.why_not(layer):
+        pytest.skip(reason)
+    apart = torch.randn(64, 3).t()  # three rows, each spread over the memory
+    multiply = candidate.make(layer, 3)
+    with torch.no_grad():
+        assert torch.allclose(multiply(apart), multiply(apart.contiguous()), atol=1e-5)
+
+
 # The cache.
 
 

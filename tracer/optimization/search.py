@@ -8,6 +8,7 @@ what is kept, and the outputs hold.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
@@ -191,10 +192,28 @@ class Search:
         return expected >= WORTHWHILE, expected, gain is None
 
     def _gain(self, name: str) -> Predicted | None:
-        on = self.found.stack
+        """What a lever is predicted to gain on top of what is kept; of those whose place it takes, the measured gain counts."""
         if name in self.oracle.reasons:  # it may gain more than the levers whose place it takes
             return None
-        return self.oracle.gain(with_lever(on, name, self.levers), on)
+        rivals = self._rivals(name)
+        base = tuple(other for other in self.found.stack if other not in rivals)
+        gain = self.oracle.gain(with_lever(base, name, self.levers), base)
+        return gain and _over(gain, self._measured(rivals))
+
+    def _rivals(self, name: str) -> list[str]:
+        """Those of the kept levers whose place it would take."""
+        return [
+            o for o in self.found.stack if exclude_each_other(self.levers[o], self.levers[name])
+        ]
+
+    def _measured(self, names: Iterable[str]) -> float:
+        """What kept levers gained together, when each was added."""
+        gains = [
+            step.measured.gain.median
+            for step in self.found.kept
+            if step.lever in names and step.measured.gain
+        ]
+        return math.prod(gains)
 
     def _try(self, name: str) -> None:
         on = self.found.stack
@@ -211,12 +230,10 @@ class Search:
 
     def _why_not(self, name: str, on: Stack, gain: Predicted | None) -> str:
         """Why a lever is not worth a measurement on top of what is kept."""
-        rivals = [o for o in on if exclude_each_other(self.levers[o], self.levers[name])]
+        rivals = self._rivals(name)
         known = gain is not None and self.found.kept
         if rivals and gain is not None and gain.expected < WORTHWHILE:
-            return (
-                f"{' and '.join(rivals)}, which it excludes, is kept and predicted to gain as much"
-            )
+            return f"{' and '.join(rivals)}, which it excludes, is kept and was measured to gain as much"
         if known and gain is not None and gain.high < WORTHWHILE:
             return f"predicted to gain nothing on top of {' + '.join(on)}"
         return ""
@@ -259,3 +276,7 @@ class Search:
         told = f"measured again against the baseline, the stack with it was: {failure or verdict}"
         at = self.found.steps.index(dropped)
         self.found.steps[at] = replace(dropped, verdict=verdict, reason=told)
+
+
+def _over(gain: Predicted, factor: float) -> Predicted:
+    return Predicted(gain.low / factor, gain.expected / factor, gain.high / factor)

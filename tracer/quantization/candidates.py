@@ -152,10 +152,11 @@ def int8_weights(layer: nn.Linear, rows: int) -> Product:  # noqa: ARG001
 
 
 def _by_rows(multiply: Product, bias: Tensor | None) -> Product:
-    """A product of bfloat16 matrices, for activations of any number of dimensions and of any dtype."""
+    """A product of contiguous bfloat16 matrices, for activations of any number of dimensions, dtype and layout."""
 
     def product(x: Tensor) -> Tensor:
-        made = multiply(x.reshape(-1, x.shape[-1]).to(torch.bfloat16)).to(x.dtype)
+        rows = x.reshape(-1, x.shape[-1]).to(torch.bfloat16).contiguous()
+        made = multiply(rows).to(x.dtype)
         made = made if bias is None else made + bias
         return made.view(*x.shape[:-1], made.shape[-1])
 
