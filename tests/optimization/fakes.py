@@ -46,8 +46,11 @@ class FakeBench:
     confirmed: list[Stack] = field(default_factory=list)
     allowed: list[float] = field(default_factory=list)
     most_exact: int = 1_000
+    together: Mapping[Stack, float] = field(default_factory=dict)
 
     def total(self, stack: Stack) -> float:
+        if stack in self.together:
+            return self.together[stack]
         found = 1.0
         for name in stack:
             found *= self.factors[name]

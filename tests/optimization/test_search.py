@@ -119,6 +119,23 @@ def test_without_time_the_rest_is_untried() -> None:
     assert set(found.untried.values()) == {"the budget of time ended before it was measured"}
 
 
+def test_a_lever_that_another_one_spoils_is_tried_alone() -> None:
+    # compile gains 1.5 alone, and nothing on top of sdpa, whose 1.2 was predicted to be 1.6
+    bench = FakeBench({"sdpa": 1.2, "compile": 1.5}, together={("sdpa", "compile"): 1.1})
+    found = searched(bench, {"sdpa": 1.6, "compile": 1.5})
+    assert bench.asked == [
+        (("sdpa",), ()),
+        (("sdpa", "compile"), ("sdpa",)),
+        (("compile",), ("sdpa",)),
+    ]
+    assert [step.verdict for step in found.steps] == ["verified", "slower", "verified"]
+    assert found.stack == ("compile",)
+    # predicted to gain less alone than what is kept was measured to, it is not
+    bench = FakeBench({"sdpa": 1.2, "compile": 1.5}, together={("sdpa", "compile"): 1.1})
+    assert searched(bench, {"sdpa": 1.6, "compile": 1.1}).stack == ("sdpa",)
+    assert len(bench.asked) == 2
+
+
 def test_exact_levers_leave_time_for_those_that_may_gain_more() -> None:
     bench = FakeBench(FACTORS, most_exact=1)
     found = searched(bench)

@@ -217,16 +217,34 @@ class Search:
 
     def _try(self, name: str) -> None:
         on = self.found.stack
-        stack, gain = with_lever(on, name, self.levers), self._gain(name)
+        gain = self._gain(name)
         reason = self._why_not(name, on, gain)
         if reason:
             self.found.untried[name] = reason
             return
+        on_top = self._measure(name, with_lever(on, name, self.levers), gain)
+        alone = self._gain_alone(name)
+        if on_top or alone is None or alone.expected < WORTHWHILE:
+            return
+        self._measure(name, (name,), alone)
+
+    def _measure(self, name: str, stack: Stack, gain: Predicted | None) -> bool:
+        """Measure a stack beside what is kept, and keep it where it is faster; whether it is."""
+        on = self.found.stack
         measured = self.bench.compare(stack, on)
         step = Step(name, stack, on, gain, measured, self._verdict(measured, measured.gain))
         self.found.steps.append(step)
         if step.verdict == "verified":
             self.found.kept.append(step)
+        return step.verdict == "verified"
+
+    def _gain_alone(self, name: str) -> Predicted | None:
+        """What a lever is predicted to gain over what is kept in the place of all of it: levers can spoil each other."""
+        on = self.found.stack
+        if not on or with_lever(on, name, self.levers) == (name,) or name in self.oracle.reasons:
+            return None
+        gain = self.oracle.gain((name,), ())
+        return gain and _over(gain, self._measured(on))
 
     def _why_not(self, name: str, on: Stack, gain: Predicted | None) -> str:
         """Why a lever is not worth a measurement on top of what is kept."""
