@@ -18,6 +18,7 @@ from mmprof.tracer.characterize_results import (
     SweepPoint,
     TaskResult,
 )
+from mmprof.tracer.families import for_one_of
 from mmprof.tracer.order import Limits, Manner, Progress, Subject, Wish, silent
 
 if TYPE_CHECKING:
@@ -175,7 +176,8 @@ def _point(study: Study, base: TaskResult, axis: str, value: int) -> SweepPoint:
 
 
 def _subject(study: Study, family: Family, task: str) -> Subject:
-    return Subject(family=family, wish=replace(study.wish, task=task), device=study.device)
+    wish = for_one_of(family, replace(study.wish, task=task))
+    return Subject(family=family, wish=wish, device=study.device)
 
 
 def _recorded(study: Study, subject: Subject, name: str, limits: Limits) -> Recorded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from mmprof.analyzers.choices import choose
@@ -64,6 +65,11 @@ def request_for(family: Family, wish: Wish, device: str) -> Request:
         ),
         options=options_of(family, wish.settings),
     )
+
+
+def for_one_of(family: Family, wish: Wish) -> Wish:
+    """What is wished of several families, for one of them: one that has a single form of attention is asked for none."""
+    return wish if len(family.attentions) > 1 else replace(wish, attention="")
 
 
 def dtype_named(name: str) -> str:

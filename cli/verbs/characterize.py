@@ -122,7 +122,7 @@ def _measured(study: Study, traces: str, *, quiet: bool) -> Characterization:
 def _families(names: Sequence[str], wish: Wish) -> list[Family]:
     """The families of some names, or all; what is asked of them is checked before torch is loaded."""
     from mmprof.analyzers.choices import choose  # noqa: PLC0415
-    from mmprof.tracer.families import families, request_for  # noqa: PLC0415
+    from mmprof.tracer.families import families, for_one_of, request_for  # noqa: PLC0415
 
     known = families()
     chosen = [
@@ -131,7 +131,7 @@ def _families(names: Sequence[str], wish: Wish) -> list[Family]:
     ]
     found = [known[name] for name in dict.fromkeys(chosen or known)]
     for family in found:
-        request_for(family, wish, "")
+        request_for(family, for_one_of(family, wish), "")
     return found
 
 

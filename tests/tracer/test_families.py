@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from mmprof.analyzers.errors import MmprofError
-from mmprof.tracer.families import families, free_options, request_for
+from mmprof.tracer.families import families, for_one_of, free_options, request_for
 from mmprof.tracer.order import Wish
 from mmprof.tracer.workload import SIZES, Family, Option, Request, Size, Task, Workload
 
@@ -91,6 +91,13 @@ def test_a_family_with_one_attention_has_no_other() -> None:
 
     assert (caught.value.code, caught.value.hint) == ("MM-E053", "one of those")
     assert request_for(families()["hstu"], Wish(), "cpu").attention == "pointwise"
+
+
+def test_what_is_wished_of_several_families_fits_each() -> None:
+    wish = Wish(attention="sdpa", batch=2)
+    for family in families().values():
+        assert request_for(family, for_one_of(family, wish), "cpu").batch == 2
+    assert for_one_of(families()["llama"], wish).attention == "sdpa"
 
 
 def test_settings_without_a_family_are_recognised_by_their_form() -> None:
