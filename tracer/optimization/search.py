@@ -250,7 +250,7 @@ class Search:
         """Why a lever is not worth a measurement on top of what is kept."""
         rivals = self._rivals(name)
         known = gain is not None and self.found.kept
-        if rivals and gain is not None and gain.expected < WORTHWHILE:
+        if rivals and gain is not None and gain.high < WORTHWHILE:
             return f"{' and '.join(rivals)}, which it excludes, is kept and was measured to gain as much"
         if known and gain is not None and gain.high < WORTHWHILE:
             return f"predicted to gain nothing on top of {' + '.join(on)}"
