@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ import msgspec
 
 from mmprof.tracer.families import families
 from mmprof.tracer.lever_registry import NONE
+from mmprof.tracer.optimization.json_lines import append_record, read_records
 from mmprof.tracer.order import Subject, Wish
 from mmprof.tracer.verify import Trials, verify
 from mmprof.tracer.verify_results import LeverResult, Verdict, Verification
@@ -54,6 +55,9 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     took_s: float
 
 
+_TRIALS: Final = msgspec.json.Decoder(Trial)
+
+
 def trial(effort: Effort) -> Trial:
     """Verify nothing, once."""
     subject = Subject(family=families()["llama"], wish=Wish(size="tiny"), device="cpu")
@@ -83,32 +87,17 @@ def setting_of(found: Verification, effort: Effort) -> str:
 
 def kept(store: Path) -> list[Trial]:
     """The trials of a file; half a line of a killed run is passed over."""
-    return list(_trials(store.read_bytes())) if store.exists() else []
-
-
-def _trials(data: bytes) -> Iterator[Trial]:
-    for line in data.split(b"\n"):
-        try:
-            yield msgspec.json.decode(line, type=Trial)
-        except msgspec.MsgspecError:
-            continue
-
-
-def keep(store: Path, made: Trial) -> None:
-    """Add a trial to a file, on a line of its own."""
-    store.parent.mkdir(parents=True, exist_ok=True)
-    with store.open("ab") as file:
-        file.write(b"\n" + msgspec.json.encode(made) + b"\n")
+    return read_records(store, _TRIALS)
 
 
 def run(store: Path, effort: Effort, trials: int) -> list[Trial]:
     """Make trials until there are so many of the setting of the last one; these."""
     last = trial(effort)  # tells the setting; it counts as all others do
-    keep(store, last)
+    append_record(store, last)
     while len(alike := [each for each in kept(store) if each.setting == last.setting]) < trials:
         say(f"{len(alike)} of {trials}: {last.verdict} in {last.took_s:.0f} s")
         last = trial(effort)
-        keep(store, last)
+        append_record(store, last)
     return alike
 
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from benchmarks import emitted, no_gain
+from mmprof.tracer.optimization.json_lines import append_record
 from mmprof.tracer.verify_results import Rung
 from mmprof.tracer.verify_sides import Effort
 from mmprof.tracer.verify_statistics import Speedup
@@ -38,7 +39,7 @@ def test_trials_go_on_where_they_were_stopped(
     store = tmp_path / "folder" / "trials.jsonl"
     other = msgspec.structs.replace(TRIAL, setting="llama tiny on another CPU")
     for each in (TRIAL, other, TRIAL):
-        no_gain.keep(store, each)
+        append_record(store, each)
     with store.open("ab") as file:
         file.write(msgspec.json.encode(TRIAL)[:40])  # killed while it wrote
     made = []

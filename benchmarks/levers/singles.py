@@ -36,11 +36,9 @@ from mmprof.tracer.optimization.sides import Question, Timetable
 from mmprof.tracer.optimization.store import Run
 from mmprof.tracer.order import Subject, Wish
 from mmprof.tracer.verify import verdict_of
-from mmprof.tracer.verify_messages import Examine, Examined, Recorded
-from mmprof.tracer.verify_messages import Record as RecordRequest
+from mmprof.tracer.verify_messages import Examine, Examined
 from mmprof.tracer.verify_results import LeverResult
 from mmprof.tracer.verify_sides import opened
-from mmprof.tracer.verify_statistics import Speedup
 from mmprof.tracer.verify_trial import TrialEndedError
 
 if TYPE_CHECKING:
@@ -145,7 +143,7 @@ class Session:
             with opened(subject, [], setting.effort, deadline=lambda: self.plan.deadline) as probe:
                 examined = probe.process.ask(Examine(list(self.plan.known)), Examined)
                 trace = bench.folder / "baseline.json.gz"
-                probe.process.ask(RecordRequest(str(trace)), Recorded)
+                probe.record(trace)
             ready = probe.ready
             self.store.append(
                 Surveyed(
@@ -243,8 +241,7 @@ def result_of(found: Compared, lever: Lever, survey: Surveyed) -> LeverResult:
     assert found.check is not None
     if found.total is None:
         return msgspec.structs.replace(empty, verdict="outputs differ", output_check=found.check)
-    ratio = found.total
-    speedup = Speedup(ratio.median, ratio.low, ratio.high).widened(survey.baseline.noise)
+    speedup = found.total.widened(survey.baseline.noise)
     return msgspec.structs.replace(
         empty,
         verdict=verdict_of(speedup, found.check),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,8 +10,8 @@ from typing import Final, TypeAlias, TypeVar
 import msgspec
 from msgspec import Struct
 
-from mmprof.analyzers.files import unwritable
 from mmprof.analyzers.sidecar import Argument
+from mmprof.tracer.optimization.json_lines import append_record, read_records
 from mmprof.tracer.optimization.records import BaselineMeasured
 from mmprof.tracer.verify_results import Clock, LeverResult, Predicted, Verification
 from mmprof.tracer.verify_sides import Effort
@@ -197,31 +195,15 @@ class Store:
         Raises:
             MmprofError: The file cannot be written.
         """
-        # The break in front ends what a killed process left half written; a line without a record is passed over.
-        line = b"\n" + msgspec.json.encode(record) + b"\n"
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab", buffering=0) as file:
-                file.write(line)
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise unwritable(self.path, error.strerror or str(error)) from error
+        append_record(self.path, record)
         self.records.append(record)
 
 
 def open_store(path: Path) -> Store:
     """The store of a file, with what it has so far."""
-    return Store(path, list(_records(path.read_bytes())) if path.exists() else [])
+    return Store(path, read_records(path, _RECORDS))
 
 
 def now() -> str:
     """The time, UTC in ISO 8601."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def _records(data: bytes) -> Iterator[Record]:
-    for line in data.split(b"\n"):
-        try:
-            yield _RECORDS.decode(line)
-        except msgspec.MsgspecError:  # empty, half a line, or a record of another version
-            continue

@@ -33,6 +33,7 @@ from mmprof.analyzers.whatif import (
     Change,
     Collapsed,
     HostScaled,
+    Predicted,
     Removed,
     Replaced,
     Replay,
@@ -45,6 +46,7 @@ from mmprof.analyzers.whatif.by_hand import BY_HAND
 from mmprof.analyzers.whatif.caches import shared_by_beams, static_cache
 from mmprof.analyzers.whatif.fusion import compiled, graphed
 from mmprof.analyzers.whatif.precision import (
+    float8_products,
     half_precision,
     int8_products,
     small_weights,
@@ -75,6 +77,7 @@ ALL_REDUCE = "ncclDevKernel_AllReduce_Sum_bf16_RING_LL(ncclDevComm*, unsigned lo
 BF16 = ["c10::BFloat16", "c10::BFloat16"]
 
 ViewOf = Callable[[TraceBuilder], View]
+Predict = Callable[[Replay], Predicted]
 
 
 def replay_of(view_of: ViewOf, planted: Callable[[], Planted]) -> Replay:
@@ -467,7 +470,8 @@ def test_other_shapes_are_other_work(view_of: ViewOf) -> None:
     assert repeated_encoder(Replay(view_of(t)))[1].startswith("no encoder runs twice")
 
 
-def test_int8_products_are_rounded_first(view_of: ViewOf) -> None:
+@pytest.mark.parametrize(("predict", "dtype"), [(int8_products, "int8"), (float8_products, "fp8")])
+def test_products_are_rounded_first(view_of: ViewOf, predict: Predict, dtype: str) -> None:
     # 8192^3 x 2 operations in 2 ms; a byte read and half a byte written for each of the 128 MiB of activations
     t = TraceBuilder()
     n = 8192
@@ -477,8 +481,8 @@ def test_int8_products_are_rounded_first(view_of: ViewOf) -> None:
     assert replay.view.match
     spec = replay.view.match.spec
     rounding = 1.5 * (2 * n * n) / spec.bandwidth_bytes_per_s / 2e-3
-    left = spec.peak_flops["bf16"] / spec.peak_flops["int8"] + rounding
-    prediction, _ = int8_products(replay)
+    left = spec.peak_flops["bf16"] / spec.peak_flops[dtype] + rounding
+    prediction, _ = predict(replay)
     assert prediction
     assert prediction.low == 1.0
     assert prediction.expected == pytest.approx(1 / (1 - (1 - left) / 2), abs=1e-3)

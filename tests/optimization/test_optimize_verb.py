@@ -36,6 +36,7 @@ from mmprof.tracer.verify_results import (
     verification_schema,
 )
 from tests.conftest import ROOT
+from tests.processes import runs_on
 
 OWN = ROOT / "tests" / "tracer"
 FATALLY = ("--time-limit=40", "--budget=15m", "--exact-only")
@@ -381,7 +382,7 @@ def _kill_once_there_is(kind: type[Record], command: list[str], store: Path) -> 
     finally:
         search.kill()
         search.wait()
-    _wait_until(lambda: not any(map(_runs, trials)), seconds=20)
+    _wait_until(lambda: not any(map(runs_on, trials)), seconds=20)
 
 
 def _children(process: int) -> list[str]:
@@ -390,15 +391,6 @@ def _children(process: int) -> list[str]:
         return Path(f"/proc/{process}/task/{process}/children").read_text().split()
     except OSError:
         return []
-
-
-def _runs(process: str) -> bool:
-    """Whether a process is there and has not ended."""
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in {"Z", "X"}
 
 
 def _wait_until(met: Callable[[], bool], *, seconds: float) -> None:

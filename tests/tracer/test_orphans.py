@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+
+from tests.processes import runs_on
 
 CHILD = (
     "import os, sys, time\n"
@@ -31,14 +32,6 @@ def test_what_hangs_does_not_outlive_its_parent() -> None:
         child = int(parent.stdout.readline())
         os.kill(parent.pid, signal.SIGKILL)
     end = time.monotonic() + 10
-    while _runs(child):
+    while runs_on(child):
         assert time.monotonic() < end, "it runs on"
         time.sleep(0.05)
-
-
-def _runs(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from mmprof.tracer.lever import Lever
+from mmprof.tracer.scheduling import CANNOT_STAND_BESIDE
 
 if TYPE_CHECKING:
     from mmprof.analyzers.whatif import Predicted, Replay
@@ -50,19 +51,5 @@ LEVER: Final = Lever(
     applies=applies,
     apply=apply,
     predict=predict,
-    conflicts=(
-        # these change `generate`, which is not called
-        "assisted_decoding",
-        "cache_offload",
-        "cuda_graphs",
-        "deferred_stop_check",
-        "kv_cache_int8",
-        "layerskip",
-        "prompt_lookup",
-        "static_kv_cache",
-        "torch_compile",
-        # its masks are of another kind
-        "flex_attention",
-        "continuous_batching",
-    ),
+    conflicts=tuple(other for other in CANNOT_STAND_BESIDE if other != "sequence_bucketing"),
 )

@@ -22,13 +22,13 @@ from mmprof.tracer.verify_results import (
     Verdict,
     Verification,
 )
-from mmprof.tracer.verify_statistics import Speedup, bootstrap_interval
+from mmprof.tracer.verify_statistics import bootstrap_interval
 
 if TYPE_CHECKING:
     from mmprof.tracer.lever import Lever
     from mmprof.tracer.optimization.bench import ProcessBench
     from mmprof.tracer.optimization.forecast import Forecast
-    from mmprof.tracer.optimization.records import BaselineMeasured, Begun, Compared, Ratio
+    from mmprof.tracer.optimization.records import BaselineMeasured, Begun, Compared
     from mmprof.tracer.optimization.search import Found, Step
     from mmprof.tracer.optimization.stacks import Stack
 
@@ -135,7 +135,7 @@ def _baseline(ending: Ending) -> Baseline:
 
 def _tried(step: Step, ending: Ending) -> LeverResult:
     measured = step.measured
-    speedup = _widened(measured.gain, ending.base.noise)
+    speedup = measured.gain and measured.gain.widened(ending.base.noise)
     return LeverResult(
         lever=ending.levers[step.lever].id,
         on=ending.ids(step.on),
@@ -190,7 +190,7 @@ def _ladder(ending: Ending) -> Iterator[Rung]:
 
 def _rung(step: Step, confirmed: Compared | None, ending: Ending) -> Rung:
     measured = confirmed or step.measured
-    total = _widened(measured.total, ending.base.noise)
+    total = measured.total and measured.total.widened(ending.base.noise)
     return Rung(
         levers=ending.ids(step.stack),
         added=ending.levers[step.lever].id,
@@ -205,9 +205,3 @@ def _rung(step: Step, confirmed: Compared | None, ending: Ending) -> Rung:
         exactness=ending.bench.question.combination(step.stack).exactness,
         output_check=measured.check,
     )
-
-
-def _widened(ratio: Ratio | None, noise: float) -> Speedup | None:
-    if ratio is None:
-        return None
-    return Speedup(ratio.median, ratio.low, ratio.high).widened(noise)

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from mmprof.analyzers.sidecar import Argument
 from mmprof.tracer.verify_results import Clock, OutputCheck, RecordedRequest, Verification
+from mmprof.tracer.verify_statistics import Speedup
 
 
 class Begun(Struct, frozen=True, tag=True, kw_only=True):
@@ -68,6 +69,10 @@ class Ratio(Struct, frozen=True):
     median: float
     low: float
     high: float
+
+    def widened(self, noise: float) -> Speedup:
+        """The speedup, its interval wider by the factor that equal processes may differ by."""
+        return Speedup(self.median, self.low, self.high).widened(noise)
 
 
 class Compared(Struct, frozen=True, tag=True, kw_only=True):

@@ -18,7 +18,6 @@ from mmprof.tracer.optimization.records import Compared, Ratio
 from mmprof.tracer.optimization.stacks import Levers, Stack, exclude_each_other, with_lever
 from mmprof.tracer.verify import verdict_of
 from mmprof.tracer.verify_results import Predicted, Verdict
-from mmprof.tracer.verify_statistics import Speedup
 
 WORTHWHILE: Final = 1.01
 """A lever that is predicted to gain less, at most, is not measured: less than a percent drowns in noise."""
@@ -261,8 +260,7 @@ class Search:
             return "not applicable" if measured.inapplicable else "failed"
         if measured.check is None or not measured.check.ok or ratio is None:
             return "outputs differ"
-        speedup = Speedup(ratio.median, ratio.low, ratio.high).widened(self.bench.noise)
-        return verdict_of(speedup, measured.check)
+        return verdict_of(ratio.widened(self.bench.noise), measured.check)
 
     def _give_up(self) -> None:
         self.found.complete = False

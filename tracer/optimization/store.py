@@ -1,21 +1,14 @@
-"""Where searches keep what they found: one file of JSON lines for each workload, machine, set of versions and code.
-
-A record is written by one call at the end of the file and is on the disk before the search goes on. What a killed process
-left half written is a line that is no JSON; it is passed over, and the next record begins on a line of its own.
-"""
+"""Where searches keep what they found: one file of JSON lines for each workload, machine, set of versions and code."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
-from mmprof.analyzers.errors import MmprofError
-from mmprof.analyzers.files import unwritable
+from mmprof.tracer.optimization.json_lines import append_record, read_records
 from mmprof.tracer.optimization.records import Record
 
 DEFAULT: Final = Path(".mmprof/runs")
@@ -62,21 +55,8 @@ class Run:
         Raises:
             MmprofError: The file cannot be written.
         """
-        line = msgspec.json.encode(record) + b"\n"
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            _append(self.path, line)
-        except OSError as error:
-            raise unwritable(self.path, error.strerror or str(error)) from error
+        append_record(self.path, record)
         self.records.append(record)
-
-
-def _append(path: Path, line: bytes) -> None:
-    with path.open("ab+", buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
-        torn = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
-        file.write(b"\n" + line if torn else line)
-        os.fsync(file.fileno())
 
 
 def open_run(folder: Path, name: str) -> Run:
@@ -86,21 +66,7 @@ def open_run(folder: Path, name: str) -> Run:
         MmprofError: Its file is there and cannot be read.
     """
     path = folder / f"{name}{_SUFFIX}"
-    try:
-        data = path.read_bytes() if path.exists() else b""
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    return Run(path, list(_records(data)))
-
-
-def _records(data: bytes) -> Iterator[Record]:
-    for line in data.split(b"\n"):
-        try:
-            yield _RECORDS.decode(line)
-        except (
-            msgspec.MsgspecError
-        ):  # half a line of a killed process, or a record of another version
-            continue
+    return Run(path, read_records(path, _RECORDS))
 
 
 def runs_in(folder: Path) -> list[Run]:
@@ -111,7 +77,3 @@ def runs_in(folder: Path) -> list[Run]:
     """
     paths = sorted(folder.glob(f"*{_SUFFIX}"), key=lambda path: -path.stat().st_mtime_ns)
     return [open_run(folder, path.name.removesuffix(_SUFFIX)) for path in paths]
-
-
-def _unreadable(path: Path, error: OSError) -> MmprofError:
-    return MmprofError("MM-E001", f"cannot read {path}", found=error.strerror or str(error))
