@@ -23,7 +23,8 @@ def kv_cache_copies(view: View) -> Match | None:
     """Each decoding step copies all keys and values so far: to append one token, or to follow the beams of a search.
 
     The copies grow with the context and are repeated in every layer. Appending by concatenation goes away with a static
-    cache, which is allocated once and written in place; that also fixes the shapes, as CUDA graphs need. Reordering by
+    cache, which is allocated once and written in place; that also fixes the shapes, as CUDA graphs need. Where nothing needs
+    fixed shapes, a cache with room behind it appends in place as well, and attention reads no more than there is. Reordering by
     beam can skip what all beams share (the cross-attention cache of an encoder-decoder model), or gather indices instead
     of moving the cache. A static cache makes reordering dearer, because its whole capacity is moved.
     """
@@ -36,7 +37,9 @@ def kv_cache_copies(view: View) -> Match | None:
     if not significant(view, total(found, "own_ns")):
         return None
     mostly_reordered = total(reordered, "own_ns") > total(appended, "own_ns")
-    lever = "cache_reorder" if mostly_reordered else "static_kv_cache"
+    # a CPU launches nothing, so that fixed shapes gain it nothing
+    appending = "growing_kv_cache" if view.is_host else "static_kv_cache"
+    lever = "cache_reorder" if mostly_reordered else appending
     title = _title(view, appended, reordered)
     return about_activities(view, found, title=title, lever=lever)
 

@@ -15,17 +15,15 @@ if TYPE_CHECKING:
     from mmprof.analyzers.whatif.replay import Replay
 
 _APPENDING: Final = ("aten::cat", "aten::stack")
+_NOTHING_APPENDED: Final = "no copy appends to a key-value cache"
 
 
 def static_cache(replay: Replay) -> Predicted:
     """Predict a cache that is written in place: appending copies one token, not all."""
-    found = _of_class(replay, "kv_cache_update").filter(
-        pl.col("operator_name").cast(pl.String).is_in(_APPENDING)
-    )
+    found = _appending(replay)
     if found.is_empty():
-        return None, "no copy appends to a key-value cache"
-    shortest = min(SHORT_NS, int(str(found["dur_ns"].min())))
-    in_place = Shortened(found.select("row", left_ns=pl.lit(shortest)))
+        return None, _NOTHING_APPENDED
+    in_place = _in_place(found)
     case = Case(low=[], expected=[in_place], high=[Removed(found["row"])])
     said = [
         f"{format_count(found.height, 'copy', 'copies')} of the whole cache become writes of the new token, as short as the "
@@ -33,6 +31,34 @@ def static_cache(replay: Replay) -> Predicted:
         "low: nothing is gained, because attention now reads the whole capacity",
     ]
     return predicted(replay, case, rows=found["row"], assumptions=said)
+
+
+def growing_cache(replay: Replay) -> Predicted:
+    """Predict a cache with room behind it: the same writes, and attention reads no more than before."""
+    found = _appending(replay)
+    if found.is_empty():
+        return None, _NOTHING_APPENDED
+    in_place = _in_place(found)
+    half = found.sort("row").gather_every(2)
+    case = Case(low=[_in_place(half)], expected=[in_place], high=[Removed(found["row"])])
+    said = [
+        f"{format_count(found.height, 'copy', 'copies')} of the whole cache become writes of the new token, as short as the "
+        "shortest of them; low: every second one does; high: they cost nothing",
+    ]
+    return predicted(replay, case, rows=found["row"], assumptions=said)
+
+
+def _appending(replay: Replay) -> pl.DataFrame:
+    """The copies that make a cache longer."""
+    return _of_class(replay, "kv_cache_update").filter(
+        pl.col("operator_name").cast(pl.String).is_in(_APPENDING)
+    )
+
+
+def _in_place(found: pl.DataFrame) -> Shortened:
+    """As long as the shortest of them, at most."""
+    shortest = min(SHORT_NS, int(str(found["dur_ns"].min())))
+    return Shortened(found.select("row", left_ns=pl.lit(shortest)))
 
 
 def rounded_cache(replay: Replay) -> Predicted:

@@ -20,18 +20,19 @@ LAYOUT_EFFICIENCY: Final = 0.5
 """Of its roofline, what a convolution in the layout that its kernel is made for is expected to reach: an assumption, as for fused
 attention; the largest products of torch reach 0.7 to 1.0 of a core's measured peak."""
 
+_CALLS: Final = ("aten::conv1d", "aten::conv2d")
 _CONVERSIONS: Final = r"(?i)nchwToNhwc|nhwcToNchw"
 
 
 def innermost_channels(replay: Replay) -> Predicted:
-    """Predict two-dimensional convolutions with the channels innermost: nothing converts layouts, all come near their roofline."""
+    """Predict convolutions over one or two extents with the channels innermost: nothing converts layouts, all come near their roofline."""
     acts = with_costs(replay.view)
     found = _of_images(replay.view, acts)
     converted = acts.filter(pl.col("name").cast(pl.String).str.contains(_CONVERSIONS))["row"]
     if found.is_empty() and converted.is_empty():
         return (
             None,
-            "no two-dimensional convolution of known shape, and no kernel that converts between layouts",
+            "no convolution of known shape over one or two extents, and no kernel that converts between layouts",
         )
     gone = Removed(converted)
     near, at = (_at_most(found, 1 / share) for share in (LAYOUT_EFFICIENCY, 1.0))
@@ -45,9 +46,9 @@ def innermost_channels(replay: Replay) -> Predicted:
 
 
 def _of_images(view: View, acts: pl.DataFrame) -> pl.DataFrame:
-    """Convolutions of known cost over two extents of space; one over one extent runs the same kernels, but is called otherwise."""
+    """Convolutions of known cost over one or two extents; those over one run the kernels of images one pixel high."""
     host = view.trace.host
-    called = host["name"].cast(pl.String) == "aten::conv2d"
+    called = host["name"].cast(pl.String).is_in(_CALLS)
     around = nesting.climb(host["parent"], acts["op_row"], called)
     known = (pl.col("model") == "convolution") & (pl.col("roofline_ns") > 0)
     return acts.with_columns(around=around).filter(known & pl.col("around").is_not_null())

@@ -73,7 +73,7 @@ def test_listing_levers_imports_no_torch() -> None:
         ("tf32", "llama", "", "needs an NVIDIA GPU"),
         ("cache_reorder", "llama", "", "no beam search"),
         ("encoder_memo", "llama", "", "no encoder of an encoder-decoder model"),
-        ("channels_last", "llama", "", "no two-dimensional convolution"),
+        ("channels_last", "llama", "", "no convolution over one or two extents"),
     ],
 )
 def test_a_lever_says_why_it_does_not_apply(name: str, family: str, task: str, reason: str) -> None:

@@ -3,36 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from mmprof.tracer.lever import Lever
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
 
     from mmprof.analyzers.whatif import Predicted, Replay
     from mmprof.tracer.workload import Workload
 
+_LINE: Final = 3
+_IMAGE: Final = 4
+
 
 def applies(workload: Workload, device: str) -> str:  # noqa: ARG001  (every device has it)
-    """Needs two-dimensional convolutions: torch has no such format for others."""
-    return "" if _convolutions(workload) else "no two-dimensional convolution"
+    """Needs convolutions over one or two extents: torch has no such format for others."""
+    return "" if _convolutions(workload) else "no convolution over one or two extents"
 
 
 @contextmanager
 def apply(workload: Workload) -> Iterator[Workload]:
     """Lay out the weights so; activations follow from the first convolution on."""
-    from mmprof.tracer.lever_models import converted  # noqa: PLC0415
+    from mmprof.tracer.lever_models import attribute, converted  # noqa: PLC0415
 
-    with converted(_convolutions(workload), _channels_last):
+    found = _convolutions(workload)
+    with ExitStack() as undone:
+        undone.enter_context(converted(found, _channels_last))
+        for layer in filter(_is_line, found):
+            undone.enter_context(attribute(layer, "forward", _as_image(layer)))
         yield workload
 
 
 def _channels_last(tensor: Tensor) -> Tensor:
     import torch  # noqa: PLC0415
 
-    return tensor.to(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+    if tensor.dim() == _LINE:
+        return tensor.unsqueeze(2).to(memory_format=torch.channels_last).squeeze(2)
+    return tensor.to(memory_format=torch.channels_last) if tensor.dim() == _IMAGE else tensor
+
+
+def _as_image(layer: Any) -> Callable[[Tensor], Tensor]:
+    """The product of a convolution over a line, by the kernels of images one pixel high: torch has no such format for lines."""
+    import torch  # noqa: PLC0415
+    from torch.nn import functional  # noqa: PLC0415
+
+    stride, padding, dilation = (1, *layer.stride), (0, *layer.padding), (1, *layer.dilation)
+    whole = layer.forward
+
+    def forward(x: Tensor) -> Tensor:
+        if x.dim() != _LINE:  # without a batch
+            return cast("Tensor", whole(x))
+        image = x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        weight = layer.weight.unsqueeze(2)
+        made = functional.conv2d(image, weight, layer.bias, stride, padding, dilation, layer.groups)
+        return made.squeeze(2)
+
+    return forward
 
 
 def _convolutions(workload: Workload) -> list[nn.Module]:
@@ -40,7 +70,18 @@ def _convolutions(workload: Workload) -> list[nn.Module]:
 
     from mmprof.tracer.lever_models import modules_of  # noqa: PLC0415  (transformers: seconds)
 
-    return [module for module in modules_of(workload) if isinstance(module, nn.Conv2d)]
+    return [m for m in modules_of(workload) if isinstance(m, nn.Conv2d) or _is_line(m)]
+
+
+def _is_line(module: nn.Module) -> bool:
+    """Whether a module is a convolution over a line that could be one over an image: padded with a number of zeros, if at all."""
+    from torch import nn  # noqa: PLC0415
+
+    return (
+        type(module) is nn.Conv1d
+        and module.padding_mode == "zeros"
+        and not isinstance(module.padding, str)
+    )
 
 
 def predict(replay: Replay) -> Predicted:
@@ -53,7 +94,7 @@ def predict(replay: Replay) -> Predicted:
 LEVER: Final = Lever(
     id="channels_last",
     layer="system",
-    summary="Two-dimensional convolutions with the channels innermost in memory",
+    summary="Convolutions over one or two extents with the channels innermost in memory",
     exactness="reassociation",
     risk="low",
     cost="none",

@@ -13,27 +13,43 @@ if TYPE_CHECKING:
     from mmprof.tracer.workload import Workload
 
 
+_CANDIDATE: Final = "int8 dynamic"
+_TORCHAO: Final = "Int8DynamicActivationInt8WeightConfig"
+
+
 def applies(workload: Workload, device: str) -> str:
-    """Needs torchao and linear layers."""
+    """Needs linear layers: in float32 on a CPU with FBGEMM, else torchao."""
     from mmprof.tracer.lever_quantization import why_not_quantized  # noqa: PLC0415  (torch: seconds)
 
-    return why_not_quantized(workload, device)
+    return "" if _by_fbgemm(workload) else why_not_quantized(workload, device)
+
+
+def _by_fbgemm(workload: Workload) -> bool:
+    """Whether a CPU's own kernel multiplies: without a compiler torchao's products are slower than float32."""
+    from mmprof.tracer.quantization.everywhere import candidate_named, why_none_fits  # noqa: PLC0415
+
+    return not why_none_fits(workload, candidate_named(_CANDIDATE), heads=True)
 
 
 @contextmanager
 def apply(workload: Workload) -> Iterator[Workload]:
     """Keep the weights in int8, and round each call's activations to int8."""
     from mmprof.tracer.lever_quantization import quantized  # noqa: PLC0415
+    from mmprof.tracer.quantization.everywhere import candidate_named, multiplying  # noqa: PLC0415
 
-    with quantized(workload, "Int8DynamicActivationInt8WeightConfig") as changed:
+    if _by_fbgemm(workload):
+        applied = multiplying(workload, candidate_named(_CANDIDATE), heads=True)
+    else:
+        applied = quantized(workload, _TORCHAO)
+    with applied as changed:
         yield changed
 
 
 def predict(replay: Replay) -> Predicted:
-    """Layers bound by compute multiply at the peak of int8."""
-    from mmprof.analyzers.whatif.precision import int8_products  # noqa: PLC0415  (polars: 100 ms)
+    """Layers bound by compute multiply at the peak of int8; on a CPU, those with few rows read 8 bits a weight."""
+    from mmprof.analyzers.whatif.precision import int8_products, small_weights  # noqa: PLC0415  (polars: 100 ms)
 
-    return int8_products(replay)
+    return small_weights(replay) if replay.view.is_host else int8_products(replay)
 
 
 LEVER: Final = Lever(
@@ -43,12 +59,12 @@ LEVER: Final = Lever(
     exactness="lossy",
     risk="high",
     cost="quality, and the time to quantize",
-    hurts="decode: rounding the activations of one row costs more than its product; slow without torch.compile",
+    hurts="quality: on a CPU activations have 7 bits, and one scale for all rows of a call; elsewhere decode without torch.compile",
     applies=applies,
     apply=apply,
     predict=predict,
     # twice what a random Llama of 32 M parameters showed, 8.0e-2; judge quality on a trained model
     budget=0.16,
     after=("dtype",),  # the products keep the dtype that the weights had
-    conflicts=("quantization_weight_only",),
+    conflicts=("autoquant", "fp16_weights", "linear_layout", "quantization_weight_only"),
 )
