@@ -22,6 +22,7 @@ from benchmarks.levers.figures import (
     geometric_mean,
     mean_over_families,
 )
+from benchmarks.levers.left_page import left_section
 from benchmarks.levers.page import EMPTY, page
 from benchmarks.levers.singles import Plan, Session, readable, result_of
 from benchmarks.levers.stacks import command, search
@@ -41,9 +42,11 @@ from mmprof.tracer.optimization.records import BaselineMeasured, Compared
 from mmprof.tracer.optimization.search import OutOfTimeError
 from mmprof.tracer.verify_results import (
     Baseline,
+    ChangedTime,
     LeverResult,
     OutputCheck,
     Predicted,
+    RecordedRequest,
     Rung,
     SearchFacts,
     Verification,
@@ -406,6 +409,40 @@ def test_the_page_of_a_store_made_by_hand() -> None:
     assert "| best exact stacks | 2.000x (2.000x to 2.000x) |" in shown
     assert "| 4.000x (4.000x to 4.000x) *synthetic* |" in shown
     assert "| 3.88x |" in shown
+
+
+def recorded(window_ns: int, linear_ns: int) -> RecordedRequest:
+    idle_ns = window_ns - linear_ns
+    return RecordedRequest(
+        window_ns=window_ns, classes_ns={"linear": linear_ns}, causes_ns={"python": idle_ns}
+    )
+
+
+def test_the_page_tells_where_the_time_of_a_stack_is_left() -> None:
+    faster = replace(
+        rung(["dtype | <b>"], 2.0, "lossy"),
+        recorded=recorded(60, 30),
+        changed=[ChangedTime(key="linear", idle=False, before_ns=80, after_ns=30, delta_ns=-50)],
+    )
+    dropped = replace(rung(["sdpa"], 1.0), recorded=recorded(100, 1), verdict="no gain")
+    bare = stacked(LLAMA, [faster, dropped])
+    assert bare.found is not None
+    baseline = replace(bare.found.baseline, recorded=recorded(100, 80))
+    known = replace(bare, found=replace(bare.found, baseline=baseline))
+
+    lines = list(left_section({LLAMA: known}, "small"))
+
+    assert lines[0] == "### Where the time is left, small"
+    assert lines[2] == "**llama T-T**"
+    assert (
+        lines[3].splitlines()[0] == "| recorded | verdict | time | idle | linear | other classes |"
+    )
+    assert lines[3].splitlines()[2:] == [
+        "| baseline | - | 100 ns | 20.0 % | 80.0 % | 0.0 % |",
+        "| dtype &#124; &lt;b&gt; | verified | 60 ns | 50.0 % | 50.0 % | 0.0 % |",
+    ]
+    assert lines[4].startswith("- dtype &#124; &lt;b&gt;: 80 ns -&gt; 30 ns recorded; linear")
+    assert not list(left_section({LLAMA: stacked(LLAMA, [])}, "small"))
 
 
 def test_stacks_that_are_known_are_not_searched_again(

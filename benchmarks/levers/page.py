@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.diff_power import markdown
 from benchmarks.levers.accuracy_page import accuracy_section
 from benchmarks.levers.figures import Checked
+from benchmarks.levers.left_page import left_section
 from benchmarks.levers.stacks_page import stacks_section
 from benchmarks.levers.store import Case, Foreseen, Machine, Measured, Stacked, Store, Surveyed
 from mmprof.cli.renderers.safe import label, markdown_cell, markdown_text
@@ -105,6 +106,7 @@ def _blocks(chapter: Chapter) -> Iterator[str]:
         for case, some in chapter.measured.items()
     }
     yield from stacks_section(chapter.stacks, singles, chapter.size)
+    yield from left_section(chapter.stacks, chapter.size)
 
 
 def _facts(chapter: Chapter) -> Iterator[str]:

@@ -1,0 +1,46 @@
+"""Where the time of each stack is left, by its recordings, as Markdown: what stands in the way of more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from benchmarks.diff_power import markdown
+from benchmarks.levers.store import Case, Stacked
+from mmprof.cli.renderers.safe import markdown_text
+from mmprof.cli.renderers.verification.recordings import recordings
+
+if TYPE_CHECKING:
+    from mmprof.cli.renderers.verification.verdict_table import VerdictTable
+    from mmprof.tracer.verify_results import Rung, Verification
+
+
+def left_section(stacks: Mapping[Case, Stacked], size: str) -> Iterator[str]:
+    """A table for each search that found something, and what each of its steps changed; nothing without recordings."""
+    found = {case: stacked.found for case, stacked in stacks.items() if stacked.found}
+    parts = [part for case, each in found.items() for part in _of_one(case, each)]
+    if parts:
+        yield f"### Where the time is left, {markdown_text(size)}"
+        yield (
+            "One recorded request of the baseline and of each step of the stack; the profiler's own cost is in the times, most of "
+            "it as idle time. Shares are of the request's window."
+        )
+        yield from parts
+
+
+def _of_one(case: Case, found: Verification) -> Iterator[str]:
+    kept = [rung for rung in found.ladder if rung.verdict == "verified"]
+    for table in recordings(found, zip(_names(kept), kept, strict=True)):
+        yield f"**{markdown_text(case.name)}**"
+        yield markdown([list(map(markdown_text, row)) for row in (table.columns, *table.rows)])
+        yield from _remarks(table)
+
+
+def _names(rungs: Iterable[Rung]) -> Iterator[str]:
+    for at, rung in enumerate(rungs):
+        yield f"+ {rung.added}" if at and rung.added else " + ".join(rung.levers)
+
+
+def _remarks(table: VerdictTable) -> Iterator[str]:
+    if table.remarks:
+        yield "\n".join(f"- {markdown_text(remark)}" for remark in table.remarks)
