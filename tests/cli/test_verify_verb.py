@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from mmprof.cli.renderers import RenderOptions
 from mmprof.cli.renderers.verification import RENDERERS
+from mmprof.cli.renderers.verification.tables import facts
 from mmprof.tracer.lever_registry import levers
 from mmprof.tracer.verify_results import (
     Baseline,
@@ -99,6 +101,16 @@ def test_each_number_is_shown(format_name: str) -> None:
         "same greedy choices",
     ):
         assert part in shown.replace("&#43;", "+")
+
+
+@pytest.mark.parametrize(
+    ("noise", "clock", "told"), [(2.28, "cpu", True), (1.2, "cpu", False), (2.28, "wall", False)]
+)
+def test_where_equal_processes_differ_much_it_says_what_may_help(
+    noise: float, clock: Any, told: bool
+) -> None:
+    found = replace(FOUND, clock=clock, baseline=replace(FOUND.baseline, noise=noise))
+    assert any("MALLOC_TRIM_THRESHOLD_" in line for line in facts(found)) == told
 
 
 def test_a_narrow_screen_keeps_the_verdict() -> None:

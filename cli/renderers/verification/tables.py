@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 _EXACT_BELOW: Final = 10
 _SHOWN_ARGUMENTS: Final = ("task", "size", "dtype", "batch", "attention", "seed")
+_UNLIKE: Final = 1.3
+_KEEP_MEMORY: Final = (
+    "that is much: some may give memory back to the system that others keep; with "
+    "MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8589934592 before the command all keep it (glibc)"
+)
 _CLOCKS: Final = {"cpu": "CPU time", "wall": "wall time"}
 
 
@@ -29,6 +34,8 @@ def facts(found: Verification) -> Iterator[str]:
         f"{_CLOCKS[found.clock]}, {plural(found.threads, 'thread')}, peak {bytes_text(base.peak_bytes)}"
     )
     yield f"equal processes may differ by {share(base.noise - 1)}: the intervals allow for that"
+    if base.noise > _UNLIKE and found.clock == "cpu":
+        yield _KEEP_MEMORY
     if base.idle_share is not None:
         yield f"idle {share(base.idle_share)} of a profiled request"
     if not base.deterministic:
