@@ -89,19 +89,20 @@ def appended_to(kept: Tensor, new: Tensor, room: Tensor | None) -> tuple[Tensor,
     before = kept.shape[-2] if kept.numel() else 0
     after = before + new.shape[-2]
     if room is None or not _lies_in(kept, room, after):
-        room = new.new_empty(*new.shape[:-2], after + max(after // 2, _LEAST_ROOM), new.shape[-1])
+        space = after + max(after // 2, _LEAST_ROOM)
+        room = new.new_empty(*new.shape[:-2], space, new.shape[-1])
         if before:
-            room[..., :before, :] = kept
-    room[..., before:after, :] = new
-    return room[..., :after, :], room
+            room.narrow(-2, 0, before).copy_(kept)
+    room.narrow(-2, before, new.shape[-2]).copy_(new)
+    return room.narrow(-2, 0, after), room
 
 
 def _lies_in(kept: Tensor, room: Tensor, tokens: int) -> bool:
     """Whether what is kept begins where a room does, and tokens fit into that; cropped caches do, reordered ones do not."""
     return (
         kept.data_ptr() == room.data_ptr()
+        and tokens <= room.shape[-2]
         and kept.stride() == room.stride()
         and kept.shape[:-2] == room.shape[:-2]
-        and tokens <= room.shape[-2]
         and room.is_inference() == torch.is_inference_mode_enabled()
     )

@@ -76,6 +76,14 @@ def test_what_lies_elsewhere_gets_a_room_of_its_own(moved: Callable[[Any], Any])
     assert listed(kept) == [1, 2, 3]
 
 
+def test_fewer_heads_do_not_write_into_the_room_of_all() -> None:
+    both = states(1, 2).expand(-1, 2, -1, -1)
+    kept, room = appended_to(torch.tensor([]), both, None)
+    after, other = appended_to(kept[:, :1], states(3), room)
+    assert other is not room
+    assert listed(after) == [1, 2, 3]
+
+
 def test_a_room_of_inference_mode_is_not_written_outside_of_it() -> None:
     with torch.inference_mode():
         kept, room = appended_to(torch.tensor([]), states(1), None)
