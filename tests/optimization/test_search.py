@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mmprof.tracer.lever import EVERY
+from mmprof.tracer.optimization.records import Compared
 from mmprof.tracer.optimization.search import EXACT, EXACT_SHARE, Found, Search
-from mmprof.tracer.optimization.stacks import all_stacks, count_stacks
-from tests.optimization.fakes import FakeBench, FakeOracle, fake
+from mmprof.tracer.optimization.stacks import Stack, all_stacks, count_stacks
+from tests.optimization.fakes import FakeBench, FakeOracle, fake, ratio
 
 LEVERS = {
     "sdpa": fake("sdpa"),
@@ -106,6 +108,32 @@ def test_nothing_helps_is_said_without_a_confirmation() -> None:
 def test_a_gain_that_noise_explains_is_none() -> None:
     assert searched(FakeBench({"sdpa": 1.05}, noise=1.02)).stack == ("sdpa",)
     assert searched(FakeBench({"sdpa": 1.05}, noise=1.06)).stack == ()
+
+
+def test_what_is_kept_is_faster_than_both_processes_of_the_baseline() -> None:
+    # the twin that stands for what is kept happens to be slow; the baseline itself is not
+    class SlowTwin(FakeBench):
+        def compare(self, stack: Stack, on: Stack, *, fresh: bool = False) -> Compared:
+            made = super().compare(stack, on, fresh=fresh)
+            return msgspec.structs.replace(made, total=ratio(1.005))
+
+    found = searched(SlowTwin({"sdpa": 1.2}))
+    assert [step.verdict for step in found.steps] == ["no gain"]
+    assert found.stack == ()
+
+
+def test_outputs_that_differ_are_not_tried_again_without_exact_levers() -> None:
+    # rounded to int8 other tokens come out, with or without compiled code
+    factors = {"compile": 1.5, "int8": 3.0}
+    bench = FakeBench(factors, broken={"int8": "differs"})
+    found = searched(bench, factors)
+    assert bench.asked == [(("compile",), ()), (("int8", "compile"), ("compile",))]
+    assert found.stack == ("compile",)
+    # beside another lossy lever it may be the sum of errors
+    factors = {"bf16": 1.5, "int8": 3.0}
+    bench = FakeBench(factors, broken={"int8": "differs"})
+    found = searched(bench, {"bf16": 4.0, "int8": 3.0})
+    assert bench.asked == [(("bf16",), ()), (("bf16", "int8"), ("bf16",)), (("int8",), ("bf16",))]
 
 
 def test_without_time_the_rest_is_untried() -> None:
