@@ -122,6 +122,15 @@ def test_what_is_kept_is_faster_than_both_processes_of_the_baseline() -> None:
     assert found.stack == ()
 
 
+def test_what_noise_would_hide_comes_after_what_nobody_knows() -> None:
+    bench = FakeBench({"sdpa": 1.03, "compile": 1.4}, noise=1.05)
+    searched(bench, {"sdpa": 1.03}, reasons={"compile": "nobody knows"}, silent={"compile"})
+    assert bench.asked[0] == (("compile",), ())
+    bench = FakeBench({"sdpa": 1.03, "compile": 1.4}, noise=1.01)
+    searched(bench, {"sdpa": 1.03}, reasons={"compile": "nobody knows"}, silent={"compile"})
+    assert bench.asked[0] == (("sdpa",), ())
+
+
 def test_outputs_that_differ_are_not_tried_again_without_exact_levers() -> None:
     # rounded to int8 other tokens come out, with or without compiled code
     factors = {"compile": 1.5, "int8": 3.0}

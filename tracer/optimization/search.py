@@ -27,6 +27,7 @@ EXACT: Final[frozenset[Exactness]] = frozenset({"identical", "reassociation"})
 EXACT_SHARE: Final = 0.5
 """Of the time for trying, what exact levers may take where others wait: these are often the ones that gain most."""
 
+_HIDDEN, _UNKNOWN, _SEEN = range(3)
 _NO_TIME: Final = "the budget of time ended before it was measured"
 
 
@@ -184,11 +185,13 @@ class Search:
             self._try(best)
             left.remove(best)
 
-    def _promise(self, name: str) -> tuple[bool, float, bool]:
-        """What is predicted to gain comes first, then what nobody knows."""
+    def _promise(self, name: str) -> tuple[int, float]:
+        """What is predicted to gain comes first, then what nobody knows, last what noise would hide."""
         gain = self._gain(name)
-        expected = gain.expected if gain else 1.0
-        return expected >= WORTHWHILE, expected, gain is None
+        if gain is None:
+            return _UNKNOWN, 1.0
+        seen = gain.expected >= max(WORTHWHILE, self.bench.noise)
+        return (_SEEN if seen else _HIDDEN), gain.expected
 
     def _gain(self, name: str) -> Predicted | None:
         """What a lever is predicted to gain on top of what is kept; of those whose place it takes, the measured gain counts."""
