@@ -12,7 +12,7 @@ from fixtures.planted import GEMM, cpu_nested, fully_busy
 from mmprof.analyzers.analyze import Options, views
 from mmprof.analyzers.load import load
 from mmprof.analyzers.view import View
-from mmprof.analyzers.whatif import HostAdded, HostScaled, Replay
+from mmprof.analyzers.whatif import HostAdded, HostScaled, Replay, precision
 from mmprof.analyzers.whatif.caches import rounded_cache
 from mmprof.analyzers.whatif.casts import cast_once
 from mmprof.analyzers.whatif.layouts import innermost_channels
@@ -203,8 +203,10 @@ def test_convolutions_of_images_come_near_their_roofline() -> None:
     prediction, _ = innermost_channels(recorded("diffusion-T-I"))
     assert prediction
     assert 1.0 == prediction.low < prediction.expected < prediction.high
-    why = innermost_channels(recorded("seamless-S-S"))[1]
-    assert why.startswith("no two-dimensional convolution")  # but many over time
+    vocoder, _ = innermost_channels(recorded("seamless-S-S"))  # over time, not over an image
+    assert vocoder
+    assert vocoder.expected > 1.0
+    assert innermost_channels(recorded("llama-T-T"))[1].startswith("no convolution of known shape")
 
 
 def test_kernels_that_convert_layouts_vanish(view_of: ViewOf) -> None:
@@ -257,6 +259,32 @@ def test_layers_of_a_cpu_shrink_with_their_weights_however_slow_they_were(view_o
     known, _ = small_weights(recorded("llama-T-T"))
     assert known
     assert known.high > known.expected > 1
+
+
+def test_four_bits_that_take_as_long_as_sixteen_are_expected_to() -> None:
+    replay = recorded("llama-T-T")
+    four, _ = small_weights(replay, bits=4, bits_on_cpu=16)
+    sixteen, _ = small_weights(replay, bits=16)
+    read, _ = small_weights(replay, bits=4)
+    assert four
+    assert sixteen
+    assert read
+    assert four.expected == sixteen.expected < read.expected
+    assert four.high > sixteen.high
+    assert "as long to unpack as 16 bits" in " ".join(four.assumptions)
+
+
+def test_another_library_does_not_keep_what_a_product_wastes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replay, expected = recorded("llama-T-T"), {}
+    for efficiency in (1e-9, precision.PRODUCT_EFFICIENCY, 1.0):
+        monkeypatch.setattr(precision, "PRODUCT_EFFICIENCY", efficiency)
+        prediction, _ = small_weights(replay, bits=16)
+        assert prediction
+        expected[efficiency] = prediction.expected
+    as_recorded, half, whole = expected.values()
+    assert 1.0 < as_recorded < half < whole == prediction.high
 
 
 # --- pointwise attention -----------------------------------------------------------------------------------------
