@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 import torch
@@ -11,11 +12,56 @@ from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
 States: TypeAlias = "tuple[Tensor, Tensor]"
+Update: TypeAlias = Callable[..., States]
+Crop: TypeAlias = Callable[..., None]
 
 _LEAST_ROOM: Final = 64
 """Tokens for which room is added at least."""
 
+_MOST_MOVES: Final = 2
+"""How often a cache may lie elsewhere before no room is kept for it any more: beam search moves it at each step."""
+
 _ROOM: Final = "_mmprof_room"
+
+
+@dataclass(slots=True)
+class Room:
+    """Where keys and values of a layer lie, and space behind them.
+
+    Attributes:
+        keys: Batch, heads, tokens and space, channels.
+        values: The same.
+        filled: Tokens that are written. A state that ends earlier is one that somebody may hold beside a later one.
+        moves: How often the layer's tokens were found elsewhere.
+    """
+
+    keys: Tensor
+    values: Tensor
+    filled: int = 0
+    moves: int = 0
+
+    def write(self, keys: Tensor, values: Tensor) -> States:
+        """Append tokens; all of them."""
+        new = keys.shape[-2]
+        self.keys.narrow(-2, self.filled, new).copy_(keys)
+        self.values.narrow(-2, self.filled, new).copy_(values)
+        self.filled += new
+        return self.keys.narrow(-2, 0, self.filled), self.values.narrow(-2, 0, self.filled)
+
+    def holds(self, keys: Tensor, values: Tensor) -> bool:
+        """Whether keys and values are what was written last."""
+        return (
+            keys.data_ptr() == self.keys.data_ptr()
+            and values.data_ptr() == self.values.data_ptr()
+            and keys.shape[-2] == self.filled
+            and keys.stride() == self.keys.stride()
+            and keys.shape[:-2] == self.keys.shape[:-2]
+            and self.keys.is_inference() == torch.is_inference_mode_enabled()
+        )
+
+    def leave(self) -> None:
+        """Give the memory back."""
+        self.keys = self.values = self.keys.new_empty(0)
 
 
 class Growing(Protocol):
@@ -29,80 +75,97 @@ class Growing(Protocol):
         """Begin with nothing."""
 
 
-Update: TypeAlias = Callable[..., States]
-
-
 @contextmanager
 def with_room(appended: list[object]) -> Iterator[None]:
     """Let every growing layer of every cache append in place.
 
-    The class is changed, because loops make their caches themselves; layers of other classes are left alone.
+    The class is changed, because loops make their caches themselves; subclasses with an `update` of their own are left alone.
+    Contexts must end in the opposite order of their beginning.
 
     Args:
-        appended: Gets a sign when a layer appends.
+        appended: Gets a sign when a layer appends in place.
     """
     layers: Any = DynamicLayer
-    copying = layers.update
-    layers.update = _updating(copying, appended)
+    copying, cropping = layers.update, layers.crop
+    layers.update, layers.crop = _updating(copying, appended), _cropping(cropping)
     try:
         yield
     finally:
-        layers.update = copying
+        layers.update, layers.crop = copying, cropping
 
 
 def _updating(copying: Update, appended: list[object]) -> Update:
-    def update(layer: Growing, *states: Tensor, **rest: Any) -> States:
-        if not _in_place(layer, *states):
-            return copying(layer, *states, **rest)
-        appended[:] = [True]
-        return _append(layer, *states[:2])
+    def update(
+        layer: Growing, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> States:
+        room = room_for(layer, key_states, value_states)
+        if room is None:
+            return copying(layer, key_states, value_states, *args, **kwargs)
+        before: Room | None = vars(layer).get(_ROOM)
+        if before is room:
+            appended[:] = [True]
+        vars(layer)[_ROOM] = room
+        layer.keys, layer.values = room.write(key_states, value_states)
+        return layer.keys, layer.values
 
     return update
 
 
-def _in_place(layer: Growing, keys: Tensor, values: Tensor, *_: object) -> bool:
-    """Whether tokens may be written behind others: a compiler traces copies, and a gradient needs them."""
-    if torch.compiler.is_compiling() or (keys.requires_grad or values.requires_grad):
-        return False
+def _cropping(cropping: Crop) -> Crop:
+    """Cropped tokens are overwritten; no other end of a state allows that."""
+
+    def crop(layer: Growing, *args: Any, **kwargs: Any) -> None:
+        room = vars(layer).get(_ROOM)
+        held = room is not None and layer.is_initialized and room.holds(layer.keys, layer.values)
+        cropping(layer, *args, **kwargs)
+        if room is not None and held:
+            room.filled = layer.keys.shape[-2]
+
+    return crop
+
+
+def room_for(layer: Growing, keys: Tensor, values: Tensor) -> Room | None:
+    """Where to append tokens in place; None where all must be copied.
+
+    A compiler traces copies, and a gradient needs them. A room that is full is left for one half as large again, so that a
+    sequence is copied a logarithm of its length times instead of once a token.
+    """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return None
     if not layer.is_initialized:
         layer.lazy_initialization(keys, values)
-    return layer.keys.dtype == keys.dtype and layer.values.dtype == values.dtype
+    if layer.keys.dim() == 1:  # what a layer begins with
+        return _room_with(keys, values, keys.shape[-2])
+    if not (_alike(layer.keys, keys) and _alike(layer.values, values)):
+        return None
+    room = cast("Room | None", vars(layer).get(_ROOM))
+    after = layer.keys.shape[-2] + keys.shape[-2]
+    held = room is not None and room.holds(layer.keys, layer.values)
+    if room is not None and held and after <= room.keys.shape[-2]:
+        return room
+    moves = (room.moves if room is not None else 0) + (not held)
+    if room is not None and moves > _MOST_MOVES:
+        room.leave()
+        return None
+    made = _room_with(keys, values, after)
+    made.moves = moves
+    made.write(layer.keys, layer.values)
+    return made
 
 
-def _append(layer: Growing, keys: Tensor, values: Tensor) -> States:
-    rooms = cast("list[Tensor | None]", getattr(layer, _ROOM, [None, None]))
-    layer.keys, rooms[0] = appended_to(layer.keys, keys, rooms[0])
-    layer.values, rooms[1] = appended_to(layer.values, values, rooms[1])
-    setattr(layer, _ROOM, rooms)
-    return layer.keys, layer.values
+def _room_with(keys: Tensor, values: Tensor, tokens: int) -> Room:
+    space = tokens + max(tokens // 2, _LEAST_ROOM)
+    return Room(_with_space(keys, space), _with_space(values, space))
 
 
-def appended_to(kept: Tensor, new: Tensor, room: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Old and new tokens, and the room that they lie in.
-
-    Args:
-        kept: Batch, heads, tokens, channels; or nothing at all.
-        new: The same with other tokens.
-        room: Where `kept` may lie, with space behind it; anything else is copied to a new room, half as large again, so that a
-            sequence is copied a logarithm of its length times instead of once a token.
-    """
-    before = kept.shape[-2] if kept.numel() else 0
-    after = before + new.shape[-2]
-    if room is None or not _lies_in(kept, room, after):
-        space = after + max(after // 2, _LEAST_ROOM)
-        room = new.new_empty(*new.shape[:-2], space, new.shape[-1])
-        if before:
-            room.narrow(-2, 0, before).copy_(kept)
-    room.narrow(-2, before, new.shape[-2]).copy_(new)
-    return room.narrow(-2, 0, after), room
+def _with_space(states: Tensor, tokens: int) -> Tensor:
+    return states.new_empty(*states.shape[:-2], tokens, states.shape[-1])
 
 
-def _lies_in(kept: Tensor, room: Tensor, tokens: int) -> bool:
-    """Whether what is kept begins where a room does, and tokens fit into that; cropped caches do, reordered ones do not."""
+def _alike(kept: Tensor, new: Tensor) -> bool:
+    """Whether concatenation along the tokens neither converts nor fails."""
     return (
-        kept.data_ptr() == room.data_ptr()
-        and tokens <= room.shape[-2]
-        and kept.stride() == room.stride()
-        and kept.shape[:-2] == room.shape[:-2]
-        and room.is_inference() == torch.is_inference_mode_enabled()
+        kept.dtype == new.dtype
+        and kept.shape[:-2] == new.shape[:-2]
+        and kept.shape[-1] == new.shape[-1]
     )

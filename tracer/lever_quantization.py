@@ -15,14 +15,21 @@ from mmprof.tracer.lever_models import modules_of, output_head, transformers_mod
 if TYPE_CHECKING:
     from mmprof.tracer.workload import Workload
 
+NO_TORCHAO: Final = "needs torchao: pip install 'mmprof[levers]'"
+
 _CUDA_MULTIPLE: Final = 8
 """torchao multiplies int8 on CUDA only where both sides of a weight are multiples of this; others go through the host."""
 
 
+def has_torchao() -> bool:
+    """Whether torchao is installed."""
+    return importlib.util.find_spec("torchao") is not None
+
+
 def why_not_quantized(workload: Workload, device: str) -> str:
     """Why no layer can be quantized; empty where one can."""
-    if importlib.util.find_spec("torchao") is None:
-        return "needs torchao: pip install 'mmprof[levers]'"
+    if not has_torchao():
+        return NO_TORCHAO
     layers = quantizable(workload)
     if not layers:
         return "no linear layer beside output heads"

@@ -22,8 +22,8 @@ def left_section(stacks: Mapping[Case, Stacked], size: str) -> Iterator[str]:
     if parts:
         yield f"### Where the time is left, {markdown_text(size)}"
         yield (
-            "One recorded request of the baseline and of each step of the stack; the profiler's own cost is in the times, most of "
-            "it as idle time. Shares are of the request's window."
+            "One recorded request of the baseline and of each step of the stack; the profiler's own cost is in the times. "
+            "Shares are of the request's window."
         )
         yield from parts
 
@@ -37,8 +37,12 @@ def _of_one(case: Case, found: Verification) -> Iterator[str]:
 
 
 def _names(rungs: Iterable[Rung]) -> Iterator[str]:
-    for at, rung in enumerate(rungs):
-        yield f"+ {rung.added}" if at and rung.added else " + ".join(rung.levers)
+    """What each added to the one before it; all of it where it took the place of something."""
+    before: set[str] = set()
+    for rung in rungs:
+        adds = before and set(rung.levers) == before | {rung.added}
+        yield f"+ {rung.added}" if adds else " + ".join(rung.levers)
+        before = set(rung.levers)
 
 
 def _remarks(table: VerdictTable) -> Iterator[str]:

@@ -104,12 +104,12 @@ def test_each_number_is_shown(format_name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("noise", "clock", "told"), [(2.28, "cpu", True), (1.2, "cpu", False), (2.28, "wall", False)]
+    ("noise", "device", "told"), [(2.28, "cpu", True), (1.2, "cpu", False), (2.28, "cuda:0", False)]
 )
 def test_where_equal_processes_differ_much_it_says_what_may_help(
-    noise: float, clock: Any, told: bool
+    noise: float, device: str, told: bool
 ) -> None:
-    found = replace(FOUND, clock=clock, baseline=replace(FOUND.baseline, noise=noise))
+    found = replace(FOUND, device=device, baseline=replace(FOUND.baseline, noise=noise))
     assert any("MALLOC_TRIM_THRESHOLD_" in line for line in facts(found)) == told
 
 

@@ -43,7 +43,7 @@ from mmprof.analyzers.whatif import (
 )
 from mmprof.analyzers.whatif.attention import fused_attention
 from mmprof.analyzers.whatif.by_hand import BY_HAND
-from mmprof.analyzers.whatif.caches import shared_by_beams, static_cache
+from mmprof.analyzers.whatif.caches import growing_cache, shared_by_beams, static_cache
 from mmprof.analyzers.whatif.fusion import compiled, graphed
 from mmprof.analyzers.whatif.precision import (
     float8_products,
@@ -509,3 +509,13 @@ def test_copies_that_append_to_the_cache() -> None:
     prediction, _ = static_cache(Replay(view))
     assert prediction
     assert prediction.evidence.count == 4 * 2 * 8
+    grown, _ = growing_cache(Replay(view))
+    assert grown
+    assert (grown.low, grown.expected, grown.high) == (1.0, prediction.expected, prediction.high)
+    assert grown.high > 1.0
+
+
+def test_without_copies_that_append_nothing_grows(view_of: ViewOf) -> None:
+    t = TraceBuilder()
+    t.op("aten::cat", 0, 1_000)
+    assert growing_cache(Replay(view_of(t))) == (None, "no copy appends to a key-value cache")

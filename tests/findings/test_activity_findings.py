@@ -140,6 +140,23 @@ def test_both_ways_of_copying_a_cache_are_counted(view_of: ViewOf) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("device", "lever"), [("cpu", "growing_kv_cache"), ("cuda", "static_kv_cache")]
+)
+def test_what_appends_in_place_depends_on_the_device(
+    device: str, lever: str, view_of: ViewOf
+) -> None:
+    past, new = [2, 8, 100, 64], [2, 8, 1, 64]
+    t = TraceBuilder("cpu") if device == "cpu" else TraceBuilder()
+    with (
+        t.annotation("kv_cache_update", 0, 20_000),
+        t.op("aten::cat", 100, 19_900, dims=[[past, new], []]),
+    ):
+        if device != "cpu":
+            t.launch(ADD, at=200, call_ns=500, kernel=(10_000, 14_000))
+    assert found("MM105", view_of(t)).lever == lever
+
+
 def test_writing_a_static_cache_in_place_is_no_copy(view_of: ViewOf) -> None:
     t = TraceBuilder()
     with (

@@ -19,6 +19,7 @@ pytest.importorskip("transformers")
 from lever_checks import checked, operators, reference, workload  # noqa: E402
 from torch import nn  # noqa: E402
 
+from mmprof.tracer import lever_quantization  # noqa: E402
 from mmprof.tracer.quantization import candidates as products  # noqa: E402
 from mmprof.tracer.quantization.candidates import EXACT, LOSSY, Candidate  # noqa: E402
 from mmprof.tracer.quantization.everywhere import candidate_named, multiplying  # noqa: E402
@@ -224,6 +225,54 @@ def test_lossy_levers_round_and_stay_within_their_budget(
     found = checked(name, family, task)
     assert found.ok, found.detail
     assert least < found.relative_error < lever_named(name).budget
+
+
+def dynamic() -> Any:
+    return lever_named("quantization_dynamic")
+
+
+needs_fbgemm = pytest.mark.skipif(
+    "fbgemm" not in torch.backends.quantized.supported_engines, reason="this torch has no FBGEMM"
+)
+
+
+@needs_fbgemm
+def test_a_cpu_multiplies_int8_by_its_own_kernel() -> None:
+    base = toy()
+    expected, before = reference_of(base), operators(base.run)
+    with dynamic().apply(base) as changed:
+        seen = operators(changed.run)
+        found = check_outputs(changed, expected, "lossy", budget=dynamic().budget)
+        first = base.models[""][0]
+        assert first(input=torch.ones(64)).shape == (64,)  # one dimension, by name
+    assert found.ok, found.detail
+    assert found.relative_error > 1e-3
+    assert seen["quantized::linear_dynamic"] == before["aten::linear"]
+    assert "quantized::linear_dynamic" not in operators(base.run)
+
+
+@needs_fbgemm
+def test_the_kernel_serves_where_it_fits_most_of_the_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base = toy()  # 64 x 64 and 64 x 32
+    base.models[""][1].bfloat16()
+    assert dynamic().applies(base, "cpu") == ""
+    base.models[""][0].bfloat16()
+    base.models[""][1].float()
+    monkeypatch.setattr(lever_quantization, "has_torchao", lambda: False)
+    assert dynamic().applies(base, "cpu").startswith("needs torchao")
+    with pytest.raises(NotApplicableError, match="needs torchao"), dynamic().apply(base):
+        pytest.fail("a lever without its library was applied")
+
+
+@needs_fbgemm
+def test_int8_with_a_wrong_scale_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = toy()
+    expected, right = reference_of(base), products.int8_scales
+    monkeypatch.setattr(products, "int8_scales", lambda weight: right(weight) * 0.7)
+    with dynamic().apply(base) as changed:
+        assert not check_outputs(changed, expected, "lossy", budget=dynamic().budget).ok
 
 
 def test_weights_beyond_float16_are_caught() -> None:

@@ -54,10 +54,10 @@ def _as_image(layer: Any) -> Callable[[Tensor], Tensor]:
     stride, padding, dilation = (1, *layer.stride), (0, *layer.padding), (1, *layer.dilation)
     whole = layer.forward
 
-    def forward(x: Tensor) -> Tensor:
-        if x.dim() != _LINE:  # without a batch
-            return cast("Tensor", whole(x))
-        image = x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+    def forward(input: Tensor) -> Tensor:  # noqa: A002  (callers may name it, as of `nn.Conv1d`)
+        if input.dim() != _LINE:  # without a batch
+            return cast("Tensor", whole(input))
+        image = input.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         weight = layer.weight.unsqueeze(2)
         made = functional.conv2d(image, weight, layer.bias, stride, padding, dilation, layer.groups)
         return made.squeeze(2)
@@ -98,7 +98,7 @@ LEVER: Final = Lever(
     exactness="reassociation",
     risk="low",
     cost="none",
-    hurts="operators without such a kernel convert back and forth",
+    hurts="operators without such a kernel convert back and forth; `view` of what a convolution made may fail",
     applies=applies,
     apply=apply,
     predict=predict,

@@ -16,12 +16,15 @@ _NO_CACHE: Final = "no key-value cache of transformers grows in a request"
 
 
 def applies(workload: Workload, device: str) -> str:  # noqa: ARG001  (every device has it)
-    """Needs a model of transformers that generates; whether its cache grows shows a run."""
-    from mmprof.tracer.lever_models import generators  # noqa: PLC0415  (transformers: seconds)
+    """Needs a model of transformers that generates without beams; whether its cache grows shows a run."""
+    from mmprof.tracer.lever_models import beams_of, generators  # noqa: PLC0415  (transformers: seconds)
 
-    if generators(workload):
-        return ""
-    return "no model of transformers that generates, so no key-value cache that grows"
+    found = generators(workload)
+    if not found:
+        return "no model of transformers that generates, so no key-value cache that grows"
+    if all(beams_of(model) > 1 for model in found):
+        return "beam search moves the whole cache at each step"
+    return ""
 
 
 @contextmanager
@@ -48,14 +51,18 @@ LEVER: Final = Lever(
     summary="Key-value cache with room behind it: a token is appended in place, and attention reads no more than there is",
     exactness="reassociation",
     risk="low",
-    cost="up to half as much memory again for keys and values",
-    hurts="nothing; compiled code goes on copying, and so does beam search, which moves the cache at each step",
+    cost="for keys and values half as much memory again, room for 64 tokens at least",
+    hurts="code that holds states of a cache while it crops and refills that; compiled code goes on copying",
     applies=applies,
     apply=apply,
     predict=predict,
+    # the caches of these do not grow, keep other numbers, or lie elsewhere
     conflicts=(
         "static_kv_cache",
+        "torch_compile",
         "cuda_graphs",
         "kv_cache_int8",
-    ),  # the caches of these do not grow, or keep other numbers
+        "cache_offload",
+        "continuous_batching",
+    ),
 )

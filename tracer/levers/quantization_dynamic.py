@@ -25,22 +25,28 @@ def applies(workload: Workload, device: str) -> str:
 
 
 def _by_fbgemm(workload: Workload) -> bool:
-    """Whether a CPU's own kernel multiplies: without a compiler torchao's products are slower than float32."""
-    from mmprof.tracer.quantization.everywhere import candidate_named, why_none_fits  # noqa: PLC0415
+    """Whether a CPU's own kernel fits most of the weights: without a compiler torchao's products are slower than float32."""
+    from mmprof.tracer.quantization.everywhere import candidate_named, fitting  # noqa: PLC0415
+    from mmprof.tracer.quantization.recording import linear_layers  # noqa: PLC0415
 
-    return not why_none_fits(workload, candidate_named(_CANDIDATE), heads=True)
+    fits = fitting(workload, candidate_named(_CANDIDATE), heads=True).values()
+    weights = sum(layer.weight.numel() for layer in linear_layers(workload).values())
+    return 2 * sum(layer.weight.numel() for layer in fits) > weights
 
 
 @contextmanager
 def apply(workload: Workload) -> Iterator[Workload]:
     """Keep the weights in int8, and round each call's activations to int8."""
-    from mmprof.tracer.lever_quantization import quantized  # noqa: PLC0415
+    from mmprof.tracer.lever import NotApplicableError  # noqa: PLC0415
+    from mmprof.tracer.lever_quantization import NO_TORCHAO, has_torchao, quantized  # noqa: PLC0415
     from mmprof.tracer.quantization.everywhere import candidate_named, multiplying  # noqa: PLC0415
 
     if _by_fbgemm(workload):
         applied = multiplying(workload, candidate_named(_CANDIDATE), heads=True)
-    else:
+    elif has_torchao():  # another lever may have changed the dtype since `applies` was asked
         applied = quantized(workload, _TORCHAO)
+    else:
+        raise NotApplicableError(NO_TORCHAO)
     with applied as changed:
         yield changed
 
@@ -58,13 +64,20 @@ LEVER: Final = Lever(
     summary="int8 products of linear layers: weights once, activations at each call",
     exactness="lossy",
     risk="high",
-    cost="quality, and the time to quantize",
+    cost="quality, the time to quantize, and memory: the weights as they were are kept",
     hurts="quality: on a CPU activations have 7 bits, and one scale for all rows of a call; elsewhere decode without torch.compile",
     applies=applies,
     apply=apply,
     predict=predict,
-    # twice what a random Llama of 32 M parameters showed, 8.0e-2; judge quality on a trained model
+    # twice what a random Seamless of 166 M parameters showed, 7.6e-2 (a random Llama shows 4.3e-1: too much); judge quality on a
+    # trained model
     budget=0.16,
     after=("dtype",),  # the products keep the dtype that the weights had
-    conflicts=("autoquant", "fp16_weights", "linear_layout", "quantization_weight_only"),
+    conflicts=(
+        "autoquant",
+        "fp16_weights",
+        "head_dtype",
+        "linear_layout",
+        "quantization_weight_only",
+    ),
 )

@@ -3,7 +3,7 @@
 Levers that leave the outputs equal up to rounding come first, then the others, so that the best exact stack is a rung of the
 ladder. Of the levers that are left, the one is next whose stack is predicted to gain most over what is kept, by a replay of
 all their changes together; those of which no trace can tell follow. It is kept only if it is measured to be faster than
-what is kept, and the outputs hold.
+what is kept and than the baseline, and the outputs hold.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ EXACT: Final[frozenset[Exactness]] = frozenset({"identical", "reassociation"})
 EXACT_SHARE: Final = 0.5
 """Of the time for trying, what exact levers may take where others wait: these are often the ones that gain most."""
 
+_FAR: Final = 1.5
+"""Times its budget, the error of a lever's outputs that exact levers beside it cannot explain."""
+
+_NOT_OVER_ALL: Final = "beside the first process of the baseline it was not faster"
 _HIDDEN, _UNKNOWN, _SEEN = range(3)
 _NO_TIME: Final = "the budget of time ended before it was measured"
 
@@ -228,20 +232,31 @@ class Search:
         alone = self._gain_alone(name)
         if on_top == "verified" or alone is None or alone.expected < WORTHWHILE:
             return
-        if on_top == "outputs differ" and all(self.levers[o].exactness in EXACT for o in on):
-            return  # they would differ without what is kept as well
-        self._measure(name, (name,), alone)
+        if not self._differs_alone(name):
+            self._measure(name, (name,), alone)
+
+    def _differs_alone(self, name: str) -> bool:
+        """Whether the lever that was measured last alters the outputs by far more than it may: rounding beside it does not do that."""
+        step = self.found.steps[-1]
+        check = step.measured.check
+        return (
+            step.verdict == "outputs differ"
+            and check is not None
+            and self.levers[name].exactness not in EXACT
+            and all(self.levers[other].exactness in EXACT for other in step.on)
+            and check.relative_error is not None
+            and check.relative_error > _FAR * step.measured.budget
+        )
 
     def _measure(self, name: str, stack: Stack, gain: Predicted | None) -> Verdict:
         """Measure a stack beside what is kept, and keep it where it is faster than that and than the baseline."""
         on = self.found.stack
         measured = self.bench.compare(stack, on)
-        verdict = self._verdict(measured, measured.gain)
-        if (
-            verdict == "verified"
-        ):  # the baseline runs in another process than what is kept, even where nothing is
-            verdict = self._verdict(measured, measured.total)
-        step = Step(name, stack, on, gain, measured, verdict)
+        verdict, reason = self._verdict(measured, measured.gain), ""
+        if verdict == "verified" and self._verdict(measured, measured.total) != "verified":
+            # the baseline runs in another process than what is kept, even where nothing is
+            verdict, reason = "no gain", _NOT_OVER_ALL
+        step = Step(name, stack, on, gain, measured, verdict, reason)
         self.found.steps.append(step)
         if verdict == "verified":
             self.found.kept.append(step)

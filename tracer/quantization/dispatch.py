@@ -48,15 +48,15 @@ class Dispatch:
         self._most_rows = most_rows
         self._numbers = {rows: next(_NUMBERS) for rows in products}
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, input: Tensor) -> Tensor:  # noqa: A002  (callers may name it, as of `nn.Linear`)
         """The product by the layer's weights."""
-        rows = x.numel() // self._inputs
+        rows = input.numel() // self._inputs
         key = rows if rows in self._products else ANY_ROWS
-        if key not in self._products or rows > self._most_rows:
-            return self._own(x)
+        if key not in self._products or rows > self._most_rows or input.dim() == 1:
+            return self._own(input)
         if torch.compiler.is_compiling():
-            return cast("Tensor", product_of(x, self._numbers[key], self._outputs))
-        return self._products[key](x)
+            return cast("Tensor", product_of(input, self._numbers[key], self._outputs))
+        return self._products[key](input)
 
     @contextmanager
     def known_to_compilers(self) -> Iterator[None]:

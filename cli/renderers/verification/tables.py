@@ -34,7 +34,7 @@ def facts(found: Verification) -> Iterator[str]:
         f"{_CLOCKS[found.clock]}, {plural(found.threads, 'thread')}, peak {bytes_text(base.peak_bytes)}"
     )
     yield f"equal processes may differ by {share(base.noise - 1)}: the intervals allow for that"
-    if base.noise > _UNLIKE and found.clock == "cpu":
+    if base.noise > _UNLIKE and found.device.startswith("cpu"):
         yield _KEEP_MEMORY
     if base.idle_share is not None:
         yield f"idle {share(base.idle_share)} of a profiled request"
