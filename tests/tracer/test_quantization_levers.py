@@ -267,6 +267,21 @@ def test_the_kernel_serves_where_it_fits_most_of_the_weights(
 
 
 @needs_fbgemm
+def test_a_row_of_large_activations_does_not_cost_the_others_their_steps() -> None:
+    torch.manual_seed(0)
+    layer, x = nn.Linear(64, 64), torch.randn(4, 64)
+    x[0] *= 1000
+    product = candidate_named("int8 dynamic").make(layer, 4)
+    with torch.no_grad():
+        made, exact = product(x), layer(x)
+        alone = product(x[1:2])
+    errors = (made - exact).norm(dim=1) / exact.norm(dim=1)
+    assert errors.max() < 0.05
+    assert torch.allclose(alone, made[1:2], atol=0.05)
+    assert torch.equal(product(torch.zeros(2, 64)), layer.bias.expand(2, -1))
+
+
+@needs_fbgemm
 def test_int8_with_a_wrong_scale_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     base = toy()
     expected, right = reference_of(base), products.int8_scales
