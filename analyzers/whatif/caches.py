@@ -20,30 +20,25 @@ _NOTHING_APPENDED: Final = "no copy appends to a key-value cache"
 
 def static_cache(replay: Replay) -> Predicted:
     """Predict a cache that is written in place: appending copies one token, not all."""
-    found = _appending(replay)
-    if found.is_empty():
-        return None, _NOTHING_APPENDED
-    in_place = _in_place(found)
-    case = Case(low=[], expected=[in_place], high=[Removed(found["row"])])
-    said = [
-        f"{format_count(found.height, 'copy', 'copies')} of the whole cache become writes of the new token, as short as the "
-        "shortest of them; high: they cost nothing",
-        "low: nothing is gained, because attention now reads the whole capacity",
-    ]
-    return predicted(replay, case, rows=found["row"], assumptions=said)
+    return _written_in_place(replay, "attention now reads the whole capacity")
 
 
 def growing_cache(replay: Replay) -> Predicted:
     """Predict a cache with room behind it: the same writes, and attention reads no more than before."""
+    return _written_in_place(
+        replay, "short copies within the processor's caches are as fast as the writes"
+    )
+
+
+def _written_in_place(replay: Replay, why_nothing: str) -> Predicted:
     found = _appending(replay)
     if found.is_empty():
         return None, _NOTHING_APPENDED
-    in_place = _in_place(found)
-    case = Case(low=[], expected=[in_place], high=[Removed(found["row"])])
+    case = Case(low=[], expected=[_in_place(found)], high=[Removed(found["row"])])
     said = [
         f"{format_count(found.height, 'copy', 'copies')} of the whole cache become writes of the new token, as short as the "
         "shortest of them; high: they cost nothing",
-        "low: nothing is gained, because short copies within the processor's caches are as fast as the writes",
+        f"low: nothing is gained, because {why_nothing}",
     ]
     return predicted(replay, case, rows=found["row"], assumptions=said)
 
