@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from mmprof.analyzers.whatif.replay import Replay
 
 _APPENDING: Final = ("aten::cat", "aten::stack")
-_NOTHING_APPENDED: Final = "no copy appends to a key-value cache"
 
 
 def static_cache(replay: Replay) -> Predicted:
@@ -31,29 +30,20 @@ def growing_cache(replay: Replay) -> Predicted:
 
 
 def _written_in_place(replay: Replay, why_nothing: str) -> Predicted:
-    found = _appending(replay)
+    found = _of_class(replay, "kv_cache_update").filter(
+        pl.col("operator_name").cast(pl.String).is_in(_APPENDING)
+    )
     if found.is_empty():
-        return None, _NOTHING_APPENDED
-    case = Case(low=[], expected=[_in_place(found)], high=[Removed(found["row"])])
+        return None, "no copy appends to a key-value cache"
+    shortest = min(SHORT_NS, int(str(found["dur_ns"].min())))
+    in_place = Shortened(found.select("row", left_ns=pl.lit(shortest)))
+    case = Case(low=[], expected=[in_place], high=[Removed(found["row"])])
     said = [
         f"{format_count(found.height, 'copy', 'copies')} of the whole cache become writes of the new token, as short as the "
         "shortest of them; high: they cost nothing",
         f"low: nothing is gained, because {why_nothing}",
     ]
     return predicted(replay, case, rows=found["row"], assumptions=said)
-
-
-def _appending(replay: Replay) -> pl.DataFrame:
-    """The copies that make a cache longer."""
-    return _of_class(replay, "kv_cache_update").filter(
-        pl.col("operator_name").cast(pl.String).is_in(_APPENDING)
-    )
-
-
-def _in_place(found: pl.DataFrame) -> Shortened:
-    """As long as the shortest of them, at most."""
-    shortest = min(SHORT_NS, int(str(found["dur_ns"].min())))
-    return Shortened(found.select("row", left_ns=pl.lit(shortest)))
 
 
 def rounded_cache(replay: Replay) -> Predicted:

@@ -103,9 +103,8 @@ def small_weights(
     likely = 1 - weights.clip(0, 1) * (1 - ((is_host and bits_on_cpu) or bits) / element).clip(0)
     written_out = is_host and not eager_on_cpu
     least = left
-    if (
-        is_host
-    ):  # another library multiplies: what the recorded one takes beyond its bytes does not stay
+    # on a CPU another library multiplies: what the recorded one takes beyond its bytes does not stay
+    if is_host:
         least = pl.min_horizontal(left, _roofline_share(replay, left))
         likely = pl.min_horizontal(likely, _roofline_share(replay, likely) / PRODUCT_EFFICIENCY)
     case = Case(
@@ -114,9 +113,11 @@ def small_weights(
         high=[_layer_times(replay, layers, least)],
     )
     read = int(layers["second_bytes"].sum())
+    on_a_gpu = "; high: those bound by latency shrink as much"
+    how_fast = _how_fast(bits, bits_on_cpu) if is_host else on_a_gpu
     said = [
         f"{format_count(bound.height, 'linear layer call')} {'with few rows' if is_host else 'bound by memory'} read weights of "
-        f"{bits} bits instead of {format_bytes(read)} in all{_how_fast(bits, bits_on_cpu) if is_host else '; high: those bound by latency shrink as much'}",
+        f"{bits} bits instead of {format_bytes(read)} in all{how_fast}",
         f"low{' and expected' * written_out}: nothing is gained, because the weights are written out in full before each product (eager "
         f"mode does{' on a CPU, where 0.3 to 1.2 times the speed was measured' * written_out})",
     ]
