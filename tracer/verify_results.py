@@ -241,6 +241,7 @@ class SearchFacts(Struct, frozen=True, kw_only=True):
         budget_s: Seconds that it was given.
         spent_s: Seconds that it took.
         measured: Comparisons that it rests on, the confirmation included.
+        found_after: Comparisons after which the last rung was known; those that followed looked for more, or confirmed it.
         reused: Those of them that an earlier search had made.
         exhaustive: Comparisons that measuring every possible stack would have taken.
         best_exact: Ids of the largest rung whose outputs are equal up to rounding; empty where there is none.
@@ -254,6 +255,7 @@ class SearchFacts(Struct, frozen=True, kw_only=True):
     budget_s: float
     spent_s: float
     measured: int
+    found_after: int = 0
     reused: int
     exhaustive: int
     best_exact: list[str]

@@ -31,7 +31,7 @@ _COLUMNS: Final = (
     "best stack within the budget of error",
     "speedup",
     "best lever alone",
-    "comparisons: the search, the table",
+    "comparisons: until the stack was known, all, the table",
     "time of the search",
 )
 
@@ -57,9 +57,14 @@ def _row(case: Case, stacked: Stacked, alone: Mapping[str, LeverResult]) -> list
         *_rung(best_exact(stacked.found)),
         *_rung(best(stacked.found)),
         _best_alone(alone),
-        f"{search.measured}, {sum(bool(r.pairs) for r in alone.values())}",
+        f"{search.found_after}, {search.measured}, {sum(map(_compared, alone.values()))}",
         f"{duration(1e9 * stacked.wall_s)}{unsure}",
     ]
+
+
+def _compared(result: LeverResult) -> bool:
+    """Whether a lever was applied and looked at, as each comparison of a search is."""
+    return result.verdict != "not applicable"
 
 
 def _rung(rung: Rung | None) -> list[str]:

@@ -156,6 +156,17 @@ def test_outputs_that_are_far_off_beside_exact_levers_are_so_alone() -> None:
     bench = Rounding(factors, broken={"int8": "differs"})
     searched(bench, {"bf16": 4.0, "int8": 3.0})
     assert bench.asked == [(("bf16",), ()), (("bf16", "int8"), ("bf16",)), (("int8",), ("bf16",))]
+    # the lossy lever whose place it takes is not beside it
+    levers = {
+        "compile": fake("compile", after=(EVERY,)),
+        "fp16": fake("fp16", exactness="lossy", conflicts=("int8",)),
+        "int8": fake("int8", exactness="lossy"),
+    }
+    factors = {"compile": 1.5, "fp16": 2.0, "int8": 3.0}
+    bench = Rounding(factors, broken={"int8": "differs"})
+    Search(levers, bench, FakeOracle(factors | {"fp16": 4.0, "int8": 9.0})).run()
+    assert ("int8", "compile") in [stack for stack, _ in bench.asked]
+    assert ("int8",) not in [stack for stack, _ in bench.asked]
 
 
 def test_outputs_that_are_not_far_off_may_hold_alone() -> None:
@@ -254,3 +265,61 @@ def test_the_stack_is_no_worse_than_the_best_lever_where_gains_multiply(
     assert reached >= alone / 1.25
     assert reached <= best + 1e-9
     assert len(bench.asked) + len(bench.confirmed) <= len(LEVERS) + 1 <= count_stacks(LEVERS) // 3
+
+
+def test_among_equal_promises_the_least_risky_comes_first() -> None:
+    levers = {
+        "searched": fake("searched", risk="medium"),
+        "plain": fake("plain"),
+        "daring": fake("daring", risk="high"),
+    }
+    foreseen = {"searched": 1.500, "plain": 1.495, "daring": 1.7}
+    bench = FakeBench({"searched": 1.0, "plain": 1.0, "daring": 1.0}, noise=1.02)
+    Search(levers, bench, FakeOracle(foreseen)).run()
+    # what is predicted to gain more than noise could hide comes first, whatever its risk
+    assert [stack for stack, _ in bench.asked] == [("daring",), ("plain",), ("searched",)]
+
+
+def test_what_no_measurement_could_show_is_not_measured() -> None:
+    levers = {name: fake(name) for name in ("large", "small", "tiny")}
+    factors = {"large": 1.5, "small": 1.06, "tiny": 1.02}
+    bench = FakeBench(factors, noise=1.05)
+    found = Search(levers, bench, FakeOracle(factors)).run()
+    # small: 1.06 * 1.05 at most, which noise of 1.05 leaves visible; tiny: 1.02 * 1.05 is as well
+    assert [step.lever for step in found.steps] == ["large", "small", "tiny"]
+    found = Search(levers, FakeBench(factors, noise=1.08), FakeOracle(factors)).run()
+    assert [step.lever for step in found.steps] == ["large", "small"]
+    assert found.untried == {
+        "tiny": "predicted to gain 1.07x at most on top of large: processes that run the same may differ by 1.08x"
+    }
+
+
+def test_where_nothing_helps_also_what_noise_hides_was_measured() -> None:
+    factors = {"large": 1.0, "tiny": 1.0}
+    levers = {name: fake(name) for name in factors}
+    found = Search(
+        levers, FakeBench(factors, noise=1.08), FakeOracle({"large": 1.5, "tiny": 1.02})
+    ).run()
+    assert {step.lever for step in found.steps} == {"large", "tiny"}
+
+
+def test_comparisons_until_the_stack_was_known() -> None:
+    found = searched(
+        FakeBench({"sdpa": 1.0, "compile": 1.5, "bf16": 0.9}),
+        {"sdpa": 1.6, "compile": 1.5, "bf16": 1.2},
+    )
+    assert [step.lever for step in found.steps] == ["sdpa", "compile", "bf16"]
+    assert (found.found_after, found.measured) == (2, 3 + 1)
+    assert Found().found_after == 0
+
+
+def test_a_lever_that_turned_out_not_to_apply_is_no_comparison() -> None:
+    absent = Compared(stack=["sdpa"], on=[], budget=0, failure="no attention", inapplicable=True)
+
+    class Absent(FakeBench):
+        def compare(self, stack: Stack, on: Stack, *, fresh: bool = False) -> Compared:
+            return absent if stack == ("sdpa",) else super().compare(stack, on, fresh=fresh)
+
+    found = searched(Absent({"sdpa": 1.0, "compile": 1.5}), {"sdpa": 1.6, "compile": 1.5})
+    assert [step.verdict for step in found.steps] == ["not applicable", "verified"]
+    assert (found.found_after, found.measured) == (1, 1 + 1)

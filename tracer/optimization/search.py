@@ -2,8 +2,9 @@
 
 Levers that leave the outputs equal up to rounding come first, then the others, so that the best exact stack is a rung of the
 ladder. Of the levers that are left, the one is next whose stack is predicted to gain most over what is kept, by a replay of
-all their changes together; those of which no trace can tell follow. It is kept only if it is measured to be faster than
-what is kept and than the baseline, and the outputs hold.
+all their changes together, and among equals the one that is least likely to disappoint; those of which no trace can tell
+follow. It is kept only if it is measured to be faster than what is kept and than the baseline, and the outputs hold.
+Once something is kept, nothing is measured whose gain, were it all that is predicted at most, no measurement could show.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, get_args
 
-from mmprof.tracer.lever import Exactness
+from mmprof.tracer.lever import Exactness, Risk
 from mmprof.tracer.optimization.records import Compared, Ratio
 from mmprof.tracer.optimization.stacks import Levers, Stack, exclude_each_other, with_lever
 from mmprof.tracer.verify import verdict_of
@@ -32,6 +33,7 @@ _FAR: Final = 1.5
 
 _NOT_OVER_ALL: Final = "beside the first process of the baseline it was not faster"
 _HIDDEN, _UNKNOWN, _SEEN = range(3)
+_RISKS: Final = get_args(Risk)
 _NO_TIME: Final = "the budget of time ended before it was measured"
 
 
@@ -125,6 +127,16 @@ class Found:
     complete: bool = True
 
     @property
+    def measured(self) -> int:
+        """Comparisons that were made; that a lever turned out not to apply is none."""
+        return _comparisons(self.steps) + self.confirmations
+
+    @property
+    def found_after(self) -> int:
+        """Comparisons after which what is kept was known; 0 where nothing is."""
+        return _comparisons(self.steps[: self.steps.index(self.kept[-1]) + 1]) if self.kept else 0
+
+    @property
     def stack(self) -> Stack:
         """What is kept."""
         return self.kept[-1].stack if self.kept else ()
@@ -185,17 +197,28 @@ class Search:
     def _try_all(self, left: list[str]) -> None:
         """Try levers, the most promising one first; those that were looked at are taken from the list."""
         while left:
-            best = max(left, key=self._promise)
-            self._try(best)
-            left.remove(best)
+            chosen = self._next(left)
+            self._try(chosen)
+            left.remove(chosen)
+
+    def _next(self, left: Iterable[str]) -> str:
+        """The most promising one; of those that noise could not tell from it, the one that is least likely to disappoint."""
+        promises = {name: self._promise(name) for name in left}
+        kind, most = max(promises.values())
+        alike = [n for n, (k, gain) in promises.items() if k == kind and gain * self._shown > most]
+        return min(alike, key=lambda n: (_RISKS.index(self.levers[n].risk), -promises[n][1]))
+
+    @property
+    def _shown(self) -> float:
+        """The least speedup that a measurement can show."""
+        return max(WORTHWHILE, self.bench.noise)
 
     def _promise(self, name: str) -> tuple[int, float]:
         """What is predicted to gain comes first, then what nobody knows, last what noise would hide."""
         gain = self._gain(name)
         if gain is None:
             return _UNKNOWN, 1.0
-        seen = gain.expected >= max(WORTHWHILE, self.bench.noise)
-        return (_SEEN if seen else _HIDDEN), gain.expected
+        return (_SEEN if gain.expected >= self._shown else _HIDDEN), gain.expected
 
     def _gain(self, name: str) -> Predicted | None:
         """What a lever is predicted to gain on top of what is kept; of those whose place it takes, the measured gain counts."""
@@ -243,7 +266,7 @@ class Search:
             step.verdict == "outputs differ"
             and check is not None
             and self.levers[name].exactness not in EXACT
-            and all(self.levers[other].exactness in EXACT for other in step.on)
+            and all(self.levers[other].exactness in EXACT for other in step.stack if other != name)
             and check.relative_error is not None
             and check.relative_error > _FAR * step.measured.budget
         )
@@ -278,6 +301,11 @@ class Search:
             return f"{' and '.join(rivals)}, which it excludes, is kept and was measured to gain as much"
         if known and gain is not None and gain.high < WORTHWHILE:
             return f"predicted to gain nothing on top of {' + '.join(on)}"
+        if known and gain is not None and gain.high < self._shown:
+            return (
+                f"predicted to gain {gain.high:.2f}x at most on top of {' + '.join(on)}: processes that run the same "
+                f"may differ by {self._shown:.2f}x"
+            )
         return ""
 
     def _verdict(self, measured: Compared, ratio: Ratio | None) -> Verdict:
@@ -317,6 +345,10 @@ class Search:
         told = f"measured again against the baseline, the stack with it was: {failure or verdict}"
         at = self.found.steps.index(dropped)
         self.found.steps[at] = replace(dropped, verdict=verdict, reason=told)
+
+
+def _comparisons(steps: Iterable[Step]) -> int:
+    return sum(not step.measured.inapplicable for step in steps)
 
 
 def _over(gain: Predicted, factor: float) -> Predicted:

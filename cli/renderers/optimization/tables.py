@@ -49,9 +49,10 @@ def _headline(found: Verification, search: SearchFacts) -> str:
 
 def _effort(search: SearchFacts) -> str:
     reused = f", {search.reused:,} of them reused" if search.reused else ""
+    known = f" (the stack was known after {search.found_after:,})" if search.found_after else ""
     ended = "" if search.complete else "; the budget ended before every lever was tried"
     return (
-        f"{plural(search.measured, 'comparison')}{reused}, of the {search.exhaustive:,} that all stacks would take, in "
+        f"{plural(search.measured, 'comparison')}{known}{reused}, of the {search.exhaustive:,} that all stacks would take, in "
         f"{duration(1e9 * search.spent_s)} of {duration(1e9 * search.budget_s)}{ended}; run {search.run}"
     )
 
