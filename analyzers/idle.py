@@ -103,20 +103,14 @@ def at_launch(gaps: pl.DataFrame, activities: pl.DataFrame, host: HostWork) -> p
 
 def _states_before_launch(gaps: pl.DataFrame, thread: int | None, host: HostWork) -> pl.DataFrame:
     """Nanoseconds of each gap before its launch in each state of the launching thread."""
-    before, columns, known = (
-        pl.Series([0], dtype=pl.Int64).new_from_index(0, len(gaps)),
-        [],
-        intervals.empty(),
-    )
+    before = pl.Series([0], dtype=pl.Int64).new_from_index(0, len(gaps))
+    columns, known = [], intervals.empty()
+    edges = pl.concat([gaps["start_ns"], gaps["launch_from"]])
     for state, union in host.states(thread) if thread is not None else ():
         covered = before
-        if (
-            union is not known
-        ):  # a state that the thread was never in adds nothing to the union before
-            until, since = (
-                intervals.covered_before(union, gaps[edge]) for edge in ("launch_from", "start_ns")
-            )
-            covered, known = until - since, union
+        if union is not known:  # a state that the thread was never in adds nothing
+            at_edges = intervals.covered_before(union, edges)
+            covered, known = at_edges.tail(len(gaps)) - at_edges.head(len(gaps)), union
         columns.append((covered - before).alias(state))
         before = covered
     missing = [pl.lit(0, pl.Int64).alias(s) for s in STATES[len(columns) :]]

@@ -12,6 +12,9 @@ import polars as pl
 
 SCHEMA: Final = {"start_ns": pl.Int64, "end_ns": pl.Int64}
 
+_ZERO: Final = pl.Series([0], dtype=pl.Int64)
+_NEVER: Final = pl.Series([2**61], dtype=pl.Int64)  # later than any time of a trace
+
 
 def empty() -> pl.DataFrame:
     """No interval."""
@@ -32,11 +35,10 @@ def merge(intervals: pl.DataFrame) -> pl.DataFrame:
     )
     if not ordered["start_ns"].is_sorted():
         ordered = ordered.sort("start_ns")
-    reached = ordered["end_ns"].cum_max()
-    begins = (ordered["start_ns"] > reached.shift(1)).fill_null(value=True)
-    ends = begins.shift(-1, fill_value=True)
-    return pl.DataFrame(
-        {"start_ns": ordered["start_ns"].filter(begins), "end_ns": reached.filter(ends)}
+    reached = pl.col("end_ns").cum_max()
+    begins = (pl.col("start_ns") > reached.shift(1)).fill_null(value=True)
+    return ordered.select(
+        pl.col("start_ns").filter(begins), reached.filter(begins.shift(-1, fill_value=True))
     )
 
 
@@ -109,10 +111,8 @@ def covered_before(union: pl.DataFrame, times: pl.Series) -> pl.Series:
     """
     if union.is_empty():
         return pl.Series("covered", [0], dtype=pl.Int64).new_from_index(0, len(times))
-    spans = union.select("start_ns", "end_ns", length=pl.col("end_ns") - pl.col("start_ns"))
-    before = pl.concat([pl.Series([0], dtype=pl.Int64), spans["length"].cum_sum()])
-    started = spans["start_ns"].search_sorted(times, side="right").cast(pl.Int64)
-    last = (started - 1).clip(0)
-    inside = (times - spans["start_ns"][last]).clip(0)
-    partial = pl.select(pl.min_horizontal(inside, spans["length"][last])).to_series()
-    return (before[last] + partial * (started > 0)).rename("covered")
+    ended = union["end_ns"].search_sorted(times, side="right")
+    before = pl.concat([_ZERO, (union["end_ns"] - union["start_ns"]).cum_sum()])[ended]
+    # the span that has not ended yet, which may not have begun either
+    begun = pl.concat([union["start_ns"], _NEVER])[ended]
+    return (before + (times - begun).clip(0)).rename("covered")

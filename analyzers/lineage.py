@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -25,8 +25,7 @@ _LIBRARY: Final = re.compile(
 _DEPTH_LIMIT: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(NamedTuple):
     """Names around a launch, innermost first; modules are torch's or, where there are any, those of mmprof's tracer."""
 
     operators: tuple[str, ...] = ()
@@ -53,35 +52,51 @@ def lineage(work: HostWork, rows: pl.Series) -> Lineage:
     All rows climb together, one named ancestor a round; rows with equal paths so far stay one number.
     """
     host = work.trace.host
+    words = _Words(host)
     start = work.named[rows].fill_null(value=False)
     current = pl.select(pl.when(start).then(rows).otherwise(work.above_named[rows])).to_series()
-    code = pl.Series([0], dtype=pl.UInt32).new_from_index(0, len(rows))
-    paths: dict[int, Path] = {0: Path()}
+    code = pl.Series([0], dtype=pl.UInt64).new_from_index(0, len(rows))
+    paths = [Path()]
     for _ in range(_DEPTH_LIMIT):
         if current.null_count() == len(current):
             break
-        code, paths = _extend(host, code, paths, current)
+        # rows go on together where their paths so far and the next word are equal
+        steps = code * words.count + words.of_row[current].fill_null(0)
+        distinct = steps.unique().sort()
+        code = distinct.search_sorted(steps).cast(pl.UInt64)
+        ends = (divmod(step, words.count) for step in distinct.to_list())
+        paths = [_append(paths[before], *words.spelled(word)) for before, word in ends]
         current = work.above_named[current]
-    return Lineage(code, paths)
+    return Lineage(code.cast(pl.UInt32), dict(enumerate(paths)))
 
 
-def _extend(
-    host: pl.DataFrame, code: pl.Series, paths: dict[int, Path], current: pl.Series
-) -> tuple[pl.Series, dict[int, Path]]:
-    steps = pl.DataFrame(
-        {"code": code, "kind": host["kind"][current], "name": host["name"][current]}
-    )
-    distinct = steps.unique(maintain_order=True).with_row_index("next")
-    numbered = steps.join(
-        distinct, on=["code", "kind", "name"], how="left", nulls_equal=True, maintain_order="left"
-    )
-    longer = {
-        number: _append(paths[before], kind, name)
-        for number, before, kind, name in distinct.select(
-            "next", "code", "kind", "name"
-        ).iter_rows()
-    }
-    return numbered["next"], longer
+class _Words:
+    """The kinds and names of host rows as numbers; 0 stands for no row.
+
+    Attributes:
+        of_row: The word of each host row: uint64.
+        count: How many there may be: below 2^32, so that a word and the number of a path fit into 64 bits.
+    """
+
+    def __init__(self, host: pl.DataFrame) -> None:
+        self._kinds = _categories(host["kind"])
+        self._names = _categories(host["name"])
+        width = len(self._names)
+        kind, name = (host[n].to_physical().cast(pl.UInt64) for n in ("kind", "name"))
+        self.of_row = kind * width + name + 1
+        self.count = len(self._kinds) * width + 1
+        self._spelled: dict[int, tuple[str | None, str | None]] = {0: (None, None)}
+
+    def spelled(self, word: int) -> tuple[str | None, str | None]:
+        """The kind and the name of a word; None for 0."""
+        if word not in self._spelled:
+            kind, name = divmod(word - 1, len(self._names))
+            self._spelled[word] = self._kinds[kind], self._names[name]
+        return self._spelled[word]
+
+
+def _categories(column: pl.Series) -> pl.Series:
+    return column.dtype.categories  # type: ignore[attr-defined, no-any-return]
 
 
 def _append(path: Path, kind: str | None, name: str | None) -> Path:

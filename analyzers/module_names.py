@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 # Keys of a ModuleDict are parts of paths: they may have blanks and parentheses.
@@ -19,6 +20,8 @@ _NUMBERED_CLASS: Final = re.compile(r"_\d+(?=\.|$)", re.ASCII)
 _WRAPPER: Final = re.compile(
     r"(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|OptimizedModule_\*)(?:\.|$)"
 )
+_KEPT: Final = 4096  # answers, for the next launch in the same modules
+_STRIDE: Final = 64
 
 
 class ModuleName(NamedTuple):
@@ -40,6 +43,7 @@ class ModuleName(NamedTuple):
         return _WRAPPER.sub("", self.pattern).removesuffix(".") or self.class_name
 
 
+@lru_cache(maxsize=_KEPT)
 def is_traced(name: str) -> bool:
     """Whether a name is a path and a class, as the tracer writes it."""
     return _TRACED.fullmatch(name) is not None
@@ -63,13 +67,23 @@ def module_chain(names: Sequence[str]) -> tuple[ModuleName, ...]:
     Args:
         names: Names of modules around a launch, the innermost first.
     """
-    chain: list[ModuleName] = []
-    for name in reversed(names):
-        match = _TRACED.fullmatch(name)
-        module = _traced(*match.groups()) if match else _numbered(name, chain)
-        if [module] != chain[-1:]:
-            chain.append(module)
-    return tuple(chain)
+    found = tuple(names)
+    for start in range(
+        len(found) - _STRIDE, 0, -_STRIDE
+    ):  # deep stacks in steps, each on the one before
+        _chain(found[start:])
+    return _chain(found)
+
+
+@lru_cache(maxsize=_KEPT)
+def _chain(names: tuple[str, ...]) -> tuple[ModuleName, ...]:
+    """The modules of some names: those of the outer ones, which many launches share, and the innermost."""
+    if not names:
+        return ()
+    outer = _chain(names[1:])
+    match = _TRACED.fullmatch(names[0])
+    module = _traced(*match.groups()) if match else _numbered(names[0], outer)
+    return outer if outer[-1:] == (module,) else (*outer, module)
 
 
 def module_path(names: Sequence[str]) -> str:

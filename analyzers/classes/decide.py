@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import NamedTuple
 
 from mmprof.analyzers.classes.annotations import ANNOTATIONS
 from mmprof.analyzers.classes.kernel_names import KERNEL_NAMES
@@ -33,7 +34,7 @@ ATTENTION_CHAIN = Rule(
 
 _CACHED_NAMES = 4096
 
-_Evidence = Callable[[Activity, str], "Verdict | None"]
+_Evidence = Callable[["_Around", str], "Verdict | None"]
 
 
 def classify(activity: Activity) -> Verdict:
@@ -49,11 +50,43 @@ def classify(activity: Activity) -> Verdict:
     if category is not None:
         return category
     own = _own_verdict(activity)
-    for evidence in _EVIDENCE:
-        verdict = evidence(activity, own.cls)
-        if verdict is not None:
-            return verdict
-    return own
+    return _heard(_around(activity), own.cls) or own
+
+
+class _Around(NamedTuple):
+    """What rules read of what encloses an activity; the same for the layers of a model.
+
+    Attributes:
+        annotations: Innermost first.
+        words: What the innermost module is called.
+        operators: Innermost first; a working operator of a CPU-only trace is its own innermost.
+        dims: Of the innermost operator; "" where they are longer than any rule reads.
+        in_attention_chain: Whether it lies in an attention chain.
+    """
+
+    annotations: tuple[str, ...]
+    words: tuple[str, ...]
+    operators: tuple[str, ...]
+    dims: str
+    in_attention_chain: bool
+
+
+def _around(activity: Activity) -> _Around:
+    own = (activity.name,) if activity.kind == "operator" else ()
+    return _Around(
+        activity.annotations[:MAX_ANCESTORS],
+        innermost_words(activity.modules),
+        tuple(name[:MAX_NAME_CHARS] for name in (*own, *activity.operators[:MAX_ANCESTORS])),
+        activity.dims if len(activity.dims) <= MAX_NAME_CHARS else "",
+        activity.in_attention_chain,
+    )
+
+
+@lru_cache(maxsize=_CACHED_NAMES)
+def _heard(around: _Around, own_class: str) -> Verdict | None:
+    """What the first evidence that applies says."""
+    verdicts = (evidence(around, own_class) for evidence in _EVIDENCE)
+    return next((verdict for verdict in verdicts if verdict is not None), None)
 
 
 def _own_verdict(activity: Activity) -> Verdict:
@@ -95,9 +128,8 @@ def _first_applicable(rules: Iterable[Rule | None], own_class: str) -> Rule | No
     return next((rule for rule in rules if rule is not None and rule.may_overrule(own_class)), None)
 
 
-def _by_annotation(activity: Activity, own_class: str) -> Verdict | None:
-    names = activity.annotations[:MAX_ANCESTORS]
-    rules = (_annotation_rule(name[:MAX_NAME_CHARS]) for name in names)
+def _by_annotation(around: _Around, own_class: str) -> Verdict | None:
+    rules = (_annotation_rule(name[:MAX_NAME_CHARS]) for name in around.annotations)
     return _verdict(_first_applicable(rules, own_class), "annotation")
 
 
@@ -106,8 +138,8 @@ def _annotation_rule(name: str) -> Rule | None:
     return first_match(ANNOTATIONS, fold(name))
 
 
-def _by_module(activity: Activity, own_class: str) -> Verdict | None:
-    rules = (_module_rule(word[:MAX_NAME_CHARS]) for word in innermost_words(activity.modules))
+def _by_module(around: _Around, own_class: str) -> Verdict | None:
+    rules = (_module_rule(word[:MAX_NAME_CHARS]) for word in around.words)
     return _verdict(_first_applicable(rules, own_class), "module")
 
 
@@ -116,23 +148,22 @@ def _module_rule(name: str) -> Rule | None:
     return first_match(MODULES, fold(name))
 
 
-def _by_attention_chain(activity: Activity, own_class: str) -> Verdict | None:
-    if activity.in_attention_chain and ATTENTION_CHAIN.may_overrule(own_class):
+def _by_attention_chain(around: _Around, own_class: str) -> Verdict | None:
+    if around.in_attention_chain and ATTENTION_CHAIN.may_overrule(own_class):
         return _verdict(ATTENTION_CHAIN, "operator")
     return None
 
 
-def _by_shapes(activity: Activity, own_class: str) -> Verdict | None:
-    operators = _operators(activity)
-    if not operators or "aten::linear" in operators:
+def _by_shapes(around: _Around, own_class: str) -> Verdict | None:
+    if not around.operators or "aten::linear" in around.operators:
         return None
-    operator, module = fold(operators[0]), fold(" ".join(innermost_words(activity.modules)))
-    rules = (shape.rule for shape in SHAPES if shape.matches(operator, module, activity.dims))
+    operator, module = fold(around.operators[0]), fold(" ".join(around.words))
+    rules = (shape.rule for shape in SHAPES if shape.matches(operator, module, around.dims))
     return _verdict(_first_applicable(rules, own_class), "operator")
 
 
-def _by_enclosing_operator(activity: Activity, own_class: str) -> Verdict | None:
-    rules = (_enclosing_rule(name) for name in _operators(activity))
+def _by_enclosing_operator(around: _Around, own_class: str) -> Verdict | None:
+    rules = (_enclosing_rule(name) for name in around.operators)
     return _verdict(_first_applicable(rules, own_class), "operator")
 
 
@@ -141,8 +172,8 @@ def _enclosing_rule(name: str) -> Rule | None:
     return first_match(ENCLOSING, fold(name))
 
 
-def _by_nearest_operator(activity: Activity, own_class: str) -> Verdict | None:
-    rules = (_nearest_rule(name) for name in _operators(activity))
+def _by_nearest_operator(around: _Around, own_class: str) -> Verdict | None:
+    rules = (_nearest_rule(name) for name in around.operators)
     rule = next((r for r in rules if r is not None), None)
     return _verdict(rule, "operator") if rule is not None and rule.may_overrule(own_class) else None
 
@@ -150,12 +181,6 @@ def _by_nearest_operator(activity: Activity, own_class: str) -> Verdict | None:
 @lru_cache(maxsize=_CACHED_NAMES)
 def _nearest_rule(name: str) -> Rule | None:
     return first_match(NEAREST, fold(name))
-
-
-def _operators(activity: Activity) -> tuple[str, ...]:
-    """Innermost first; a working operator of a CPU-only trace is its own innermost."""
-    own = (activity.name,) if activity.kind == "operator" else ()
-    return tuple(name[:MAX_NAME_CHARS] for name in (*own, *activity.operators[:MAX_ANCESTORS]))
 
 
 _EVIDENCE: tuple[_Evidence, ...] = (

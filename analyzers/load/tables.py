@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -173,14 +173,15 @@ def _by_form(blocks: Sequence[b.Block], family: str) -> list[_Held]:
 
 def _share_frame(held: _Held, words: _Vocabulary, share: int) -> pl.DataFrame:
     first = held[0][1]
-    codes = {n: _joined(pl.UInt32, 4, (c.codes[n] for _, c in held)) for n in first.codes}
-    ints = {n: _joined(pl.Int64, 8, (c.ints[n] for _, c in held)) for n in first.ints}
+    codes = _joined(pl.UInt32, 4, {n: [c.codes[n] for _, c in held] for n in first.codes})
+    ints = _joined(pl.Int64, 8, {n: [c.ints[n] for _, c in held] for n in first.ints})
     offsets = array("I")
     for first_event, columns in held:
         offsets.extend(array("I", [first_event]) * (len(columns.codes["event"]) // 4))
     codes["event"] = codes["event"] + pl.Series(offsets, dtype=pl.UInt32)
     if first.micros:
-        ints["dur_ns"] = _nanoseconds(_joined(pl.Float64, 8, (c.micros for _, c in held)))
+        micros = _joined(pl.Float64, 8, {"dur_ns": [c.micros for _, c in held]})
+        ints["dur_ns"] = _nanoseconds(micros["dur_ns"])
     return pl.DataFrame({n: words.translate(share, n, s) for n, s in codes.items()} | ints)
 
 
@@ -199,14 +200,17 @@ def _nanoseconds(micros: pl.Series) -> pl.Series:
     return whole.cast(pl.Int64)
 
 
-def _joined(dtype: type[pl.DataType], size: int, parts: Iterable[bytes]) -> pl.Series:
-    """Numbers from their bytes, without an object for each."""
-    data = b"".join(parts)
+def _joined(
+    dtype: type[pl.DataType], size: int, columns: Mapping[str, list[bytes]]
+) -> dict[str, pl.Series]:
+    """Columns of equal length from the bytes of their parts, all at once and without an object for each number."""
+    data = b"".join(part for parts in columns.values() for part in parts)
     count = len(data) // size
     numbers = pl.Series([data]).bin.reinterpret(
         dtype=pl.Array(dtype, count), endianness=sys.byteorder
     )
-    return numbers.reshape((count,))
+    flat, each = numbers.reshape((count,)), count // max(1, len(columns))
+    return {name: flat.slice(at * each, each) for at, name in enumerate(columns)}
 
 
 def _with_kind(frame: pl.DataFrame) -> pl.DataFrame:

@@ -59,7 +59,6 @@ from tests.conftest import ROOT
 from tests.core import random_traces
 
 RECORDED = sorted((ROOT / "fixtures").rglob("*.json.gz"))
-RECORDED_FOLDER = ROOT / "fixtures/recorded"
 GOOD = (
     "hta/trace_diff/control/control.json.gz",
     "tracelens/h100/Qwen_Qwen1.5-0.5B-Chat__1016005.json.gz",
@@ -516,14 +515,17 @@ def test_copies_that_append_to_the_cache() -> None:
     assert grown.high > 1.0
 
 
-def test_on_a_cpu_half_of_an_appending_copy_stays() -> None:
-    """Attention reads the cache from memory then; the floor is the shortest copy, which is much shorter than most."""
-    found = RECORDED_FOLDER / "llama-T-T-tiny-cpu-recorded.json.gz"
-    prediction, _ = growing_cache(Replay(next(views(load(found), Options()))))
+def test_on_a_cpu_half_of_an_appending_copy_stays(view_of: ViewOf) -> None:
+    """Attention reads the cache from memory then. Copies of 100 us and 10 us take 50 us and 5 us."""
+    t = TraceBuilder()
+    with t.annotation("kv cache update", 0, 110_000):
+        t.op("aten::cat", 0, 100_000)
+        t.op("aten::cat", 100_000, 110_000)
+    t.op("aten::mm", 110_000, 200_000)
+    prediction, _ = growing_cache(Replay(view_of(t)))
     assert prediction
-    saved = [1 - 1 / gain for gain in (prediction.expected, prediction.high)]
-    assert saved[1] > 0.01
-    assert saved[0] / saved[1] == pytest.approx(0.5, abs=0.02)
+    assert prediction.expected == pytest.approx(200 / 145, abs=1e-4)
+    assert prediction.high == pytest.approx(200 / 90, abs=1e-4)
     assert any("half of their time stays" in said for said in prediction.assumptions)
 
 

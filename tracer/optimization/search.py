@@ -202,10 +202,10 @@ class Search:
             left.remove(chosen)
 
     def _next(self, left: Iterable[str]) -> str:
-        """The most promising one; of those that noise could not tell from it, the one that is least likely to disappoint."""
+        """The most promising one; of those that promise as much, the one that is least likely to disappoint."""
         promises = {name: self._promise(name) for name in left}
         kind, most = max(promises.values())
-        alike = [n for n, (k, gain) in promises.items() if k == kind and gain * self._shown > most]
+        alike = [n for n, (k, gain) in promises.items() if k == kind and gain * WORTHWHILE > most]
         return min(alike, key=lambda n: (_RISKS.index(self.levers[n].risk), -promises[n][1]))
 
     @property
