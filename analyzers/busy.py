@@ -29,8 +29,9 @@ def gaps(activities: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
         window: The union in which time counts.
     """
     idle = intervals.subtract(window, intervals.merge(activities))
-    lasting = activities.filter(pl.col("end_ns") > pl.col("start_ns"))
-    first = pl.concat([lasting, activities]).unique("start_ns", keep="first", maintain_order=True)
+    spans = activities.select("row", "start_ns", "end_ns")
+    lasting = spans.filter(pl.col("end_ns") > pl.col("start_ns"))
+    first = pl.concat([lasting, spans]).unique("start_ns", keep="first", maintain_order=True)
     return idle.join(
         first.select("row", "start_ns"), left_on="end_ns", right_on="start_ns", how="left"
     ).sort("start_ns")

@@ -21,14 +21,9 @@ def link(activities: pl.DataFrame, host: pl.DataFrame) -> pl.DataFrame:
     Returns:
         The activities by device and start, with `row`, `launch`, `operator` (rows of `host`) and `carry_in`.
     """
-    launches = (
-        host.filter(pl.col("kind").is_in(c.LAUNCH_KINDS) & (pl.col("correlation") > 0))
-        .select("correlation", launch="row")
-        .unique("correlation", keep="first", maintain_order=True)
-    )
-    linked = activities.join(launches, on="correlation", how="left").sort(
-        "device", "start_ns", "end_ns", "event"
-    )
+    ends = activities.select("end_ns", "event")
+    ordered = activities[nesting.rows_in_order(activities["device"], activities["start_ns"], ends)]
+    linked = ordered.with_columns(launch=_launches(ordered["correlation"], host))
     is_operator = host["kind"] == c.OPERATOR
     operator = nesting.climb(host["parent"], linked["launch"], is_operator)
     any_linked = linked["launch"].is_not_null().any()
@@ -37,3 +32,18 @@ def link(activities: pl.DataFrame, host: pl.DataFrame) -> pl.DataFrame:
         .with_row_index("row")
         .with_columns(operator=operator, carry_in=pl.col("launch").is_null() & any_linked)
     )
+
+
+def _launches(correlation: pl.Series, host: pl.DataFrame) -> pl.Series:
+    """Of each correlation id the first runtime or driver call that has it, a row of `host`; null where none has."""
+    calls = (
+        host.select("kind", "correlation", "row")
+        .filter(pl.col("kind").is_in(c.LAUNCH_KINDS) & (pl.col("correlation") > 0))
+        .sort("correlation", maintain_order=True)
+    )
+    asked = correlation.fill_null(0)
+    found = calls["correlation"].search_sorted(asked, side="left")
+    # beyond the last call nothing is found, and 0 is the id of none
+    beyond = pl.DataFrame({"correlation": [-1], "row": [None]}, schema=calls.drop("kind").schema)
+    answers = pl.concat([calls.drop("kind"), beyond])[found]
+    return answers["row"].zip_with(answers["correlation"] == asked, beyond["row"].clear(1))

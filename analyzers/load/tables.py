@@ -173,12 +173,11 @@ def _by_form(blocks: Sequence[b.Block], family: str) -> list[_Held]:
 
 def _share_frame(held: _Held, words: _Vocabulary, share: int) -> pl.DataFrame:
     first = held[0][1]
-    codes = _joined(pl.UInt32, 4, {n: [c.codes[n] for _, c in held] for n in first.codes})
+    parts = {n: [c.codes[n] for _, c in held] for n in first.codes}
+    parts["first"] = [array("I", [at]).tobytes() * (len(c.codes["event"]) // 4) for at, c in held]
+    codes = _joined(pl.UInt32, 4, parts)
+    codes["event"] = codes["event"] + codes.pop("first")
     ints = _joined(pl.Int64, 8, {n: [c.ints[n] for _, c in held] for n in first.ints})
-    offsets = array("I")
-    for first_event, columns in held:
-        offsets.extend(array("I", [first_event]) * (len(columns.codes["event"]) // 4))
-    codes["event"] = codes["event"] + pl.Series(offsets, dtype=pl.UInt32)
     if first.micros:
         micros = _joined(pl.Float64, 8, {"dur_ns": [c.micros for _, c in held]})
         ints["dur_ns"] = _nanoseconds(micros["dur_ns"])

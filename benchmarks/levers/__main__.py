@@ -97,7 +97,8 @@ def _write(given: argparse.Namespace) -> int:
 def _settings(given: argparse.Namespace) -> list[Setting]:
     effort = Effort(given.precision, given.max_time, given.time_limit, given.threads)
     listed = cases(given.families, given.size, whole=given.whole)
-    return [Setting(case, given.device, effort) for case in listed]
+    chosen = (case for case in listed if not given.tasks or case.task in given.tasks)
+    return [Setting(case, given.device, effort) for case in chosen]
 
 
 def _ids(names: Iterable[str], default: dict[str, Lever]) -> list[str]:
@@ -135,6 +136,9 @@ def _what(parser: argparse.ArgumentParser, *, max_time: float) -> None:
     """Options that say what is measured, and how well."""
     parser.add_argument("--size", default="small")
     parser.add_argument("--families", nargs="+", default=list(TASKS), choices=TASKS)
+    parser.add_argument(
+        "--tasks", nargs="+", metavar="TASK", help="of these families; default: all"
+    )
     parser.add_argument("--device", default="", help="a torch device; default: the accelerator")
     parser.add_argument("--whole", action="store_true", help="requests of full length")
     parser.add_argument("--precision", type=float, default=0.02, metavar="SHARE")
