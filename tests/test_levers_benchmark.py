@@ -422,6 +422,7 @@ def recorded(window_ns: int, linear_ns: int) -> RecordedRequest:
 def test_the_page_tells_where_the_time_of_a_stack_is_left() -> None:
     faster = replace(
         rung(["dtype | <b>"], 2.0, "lossy"),
+        added="dtype | <b>",
         recorded=recorded(60, 30),
         changed=[ChangedTime(key="linear", idle=False, before_ns=80, after_ns=30, delta_ns=-50)],
     )
@@ -440,9 +441,9 @@ def test_the_page_tells_where_the_time_of_a_stack_is_left() -> None:
     )
     assert lines[3].splitlines()[2:] == [
         "| baseline | - | 100 ns | 20.0 % | 80.0 % | 0.0 % |",
-        "| dtype &#124; &lt;b&gt; | verified | 60 ns | 50.0 % | 50.0 % | 0.0 % |",
+        "| + dtype &#124; &lt;b&gt; | verified | 60 ns | 50.0 % | 50.0 % | 0.0 % |",
     ]
-    assert lines[4].startswith("- dtype &#124; &lt;b&gt;: 80 ns -&gt; 30 ns recorded; linear")
+    assert lines[4].startswith("- + dtype &#124; &lt;b&gt;: 80 ns -&gt; 30 ns recorded; linear")
     assert not list(left_section({LLAMA: stacked(LLAMA, [])}, "small"))
 
 

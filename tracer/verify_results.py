@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
@@ -217,6 +218,16 @@ class Rung(Struct, frozen=True, kw_only=True):
     output_check: OutputCheck | None = None
     recorded: RecordedRequest | None = None
     changed: list[ChangedTime] = []
+
+
+def step_names(ladder: Iterable[Rung]) -> list[str]:
+    """What each rung changes of the one below: `+ sdpa`, or `+ fp16_weights - autoquant` where one takes another's place."""
+    names, below = [], list[str]()
+    for rung in ladder:
+        left = [f" - {lever}" for lever in below if lever not in rung.levers]
+        names.append(f"+ {rung.added}{''.join(left)}")
+        below = rung.levers
+    return names
 
 
 class Untried(Struct, frozen=True):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from benchmarks.diff_power import markdown
 from benchmarks.levers.store import Case, Stacked
 from mmprof.cli.renderers.safe import markdown_text
 from mmprof.cli.renderers.verification.recordings import recordings
+from mmprof.tracer.verify_results import step_names
 
 if TYPE_CHECKING:
     from mmprof.cli.renderers.verification.verdict_table import VerdictTable
-    from mmprof.tracer.verify_results import Rung, Verification
+    from mmprof.tracer.verify_results import Verification
 
 
 def left_section(stacks: Mapping[Case, Stacked], size: str) -> Iterator[str]:
@@ -30,19 +31,10 @@ def left_section(stacks: Mapping[Case, Stacked], size: str) -> Iterator[str]:
 
 def _of_one(case: Case, found: Verification) -> Iterator[str]:
     kept = [rung for rung in found.ladder if rung.verdict == "verified"]
-    for table in recordings(found, zip(_names(kept), kept, strict=True)):
+    for table in recordings(found, zip(step_names(kept), kept, strict=True)):
         yield f"**{markdown_text(case.name)}**"
         yield markdown([list(map(markdown_text, row)) for row in (table.columns, *table.rows)])
         yield from _remarks(table)
-
-
-def _names(rungs: Iterable[Rung]) -> Iterator[str]:
-    """What each added to the one before it; all of it where it took the place of something."""
-    before: set[str] = set()
-    for rung in rungs:
-        adds = before and set(rung.levers) == before | {rung.added}
-        yield f"+ {rung.added}" if adds else " + ".join(rung.levers)
-        before = set(rung.levers)
 
 
 def _remarks(table: VerdictTable) -> Iterator[str]:

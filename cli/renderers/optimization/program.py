@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from mmprof.cli.renderers.optimization.tables import facts
 from mmprof.cli.renderers.safe import printable
 from mmprof.cli.renderers.verification.tables import interval_text, speedup_text
+from mmprof.tracer.verify_results import step_names
 
 if TYPE_CHECKING:
     from mmprof.tracer.order import Subject
@@ -88,10 +89,10 @@ def _plain(text: str) -> str:
 
 def _evidence(found: Verification) -> Iterator[str]:
     yield from facts(found)
-    for rung in found.ladder:
+    for name, rung in zip(step_names(found.ladder), found.ladder, strict=True):
         check = rung.output_check.detail if rung.output_check else ""
         yield (
-            f"+ {rung.added}: {speedup_text(rung.speedup)} ({interval_text(rung.interval)}) over the baseline, "
+            f"{name}: {speedup_text(rung.speedup)} ({interval_text(rung.interval)}) over the baseline, "
             f"{rung.exactness}; {check}"
         )
 

@@ -18,6 +18,7 @@ from mmprof.cli.renderers.verification.tables import (
     speedup_text,
 )
 from mmprof.cli.renderers.verification.verdict_table import NOTHING, VerdictTable
+from mmprof.tracer.verify_results import step_names
 
 if TYPE_CHECKING:
     from mmprof.tracer.verify_results import LeverResult, Rung, SearchFacts, Verification
@@ -59,7 +60,7 @@ def _effort(search: SearchFacts) -> str:
 
 def tables(found: Verification) -> list[VerdictTable]:
     """The ladder and what explains it, what was tried, and what was not."""
-    rungs = [(f"+ {rung.added}", rung) for rung in found.ladder]
+    rungs = list(zip(step_names(found.ladder), found.ladder, strict=True))
     shown = (_ladder(found), *recordings(found, rungs), _tried(found), _untried(found))
     return [table for table in shown if table.rows]
 
@@ -77,14 +78,14 @@ def _ladder(found: Verification) -> VerdictTable:
     return VerdictTable(
         "The ladder: cumulative, over the baseline",
         ("levers", "exactness", "speedup", "interval", "predicted", "idle", "peak"),
-        [ground, *map(_rung, found.ladder)] if found.ladder else [],
+        [ground, *map(_rung, step_names(found.ladder), found.ladder)] if found.ladder else [],
         [_applied(rung) for rung in found.ladder[-1:] if len(rung.levers) > 1],
     )
 
 
-def _rung(rung: Rung) -> tuple[str, ...]:
+def _rung(name: str, rung: Rung) -> tuple[str, ...]:
     return (
-        f"+ {rung.added}",
+        name,
         rung.exactness,
         speedup_text(rung.speedup),
         interval_text(rung.interval),
