@@ -443,7 +443,7 @@ def test_the_page_tells_where_the_time_of_a_stack_is_left() -> None:
         "| baseline | - | 100 ns | 20.0 % | 80.0 % | 0.0 % |",
         "| + dtype &#124; &lt;b&gt; | verified | 60 ns | 50.0 % | 50.0 % | 0.0 % |",
     ]
-    assert lines[4].startswith("- + dtype &#124; &lt;b&gt;: 80 ns -&gt; 30 ns recorded; linear")
+    assert lines[4].startswith("- &#43; dtype &#124; &lt;b&gt;: 80 ns -&gt; 30 ns recorded; linear")
     assert not list(left_section({LLAMA: stacked(LLAMA, [])}, "small"))
 
 

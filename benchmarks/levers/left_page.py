@@ -39,4 +39,6 @@ def _of_one(case: Case, found: Verification) -> Iterator[str]:
 
 def _remarks(table: VerdictTable) -> Iterator[str]:
     if table.remarks:
-        yield "\n".join(f"- {markdown_text(remark)}" for remark in table.remarks)
+        # a plus sign at the start would be another list
+        told = (markdown_text(remark).replace("+", "&#43;", 1) for remark in table.remarks)
+        yield "\n".join(f"- {text}" for text in told)

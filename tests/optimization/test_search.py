@@ -323,3 +323,31 @@ def test_a_lever_that_turned_out_not_to_apply_is_no_comparison() -> None:
     found = searched(Absent({"sdpa": 1.0, "compile": 1.5}), {"sdpa": 1.6, "compile": 1.5})
     assert [step.verdict for step in found.steps] == ["not applicable", "verified"]
     assert (found.found_after, found.measured) == (1, 1 + 1)
+
+
+def test_what_noise_hid_is_tried_once_more_where_it_would_show() -> None:
+    """Convolutions are a tenth of the time at first, and half of it once the rest is faster."""
+
+    class Shrinking(FakeOracle):
+        def _of(self, stack: Stack) -> float:
+            rest_s = 0.2 if "int8" in stack else 1.8
+            return 2.0 / (rest_s + (0.1 if "layout" in stack else 0.2))
+
+    class Measured(FakeBench):
+        def total(self, stack: Stack) -> float:
+            return oracle._of(stack)
+
+    levers = {"layout": fake("layout"), "int8": fake("int8", exactness="lossy", budget=0.1)}
+    oracle = Shrinking({"layout": 1.0, "int8": 1.0})
+    bench = Measured({}, noise=1.06)
+    found = Search(levers, bench, oracle).run()
+    assert bench.asked == [
+        (("layout",), ()),
+        (("int8",), ()),
+        (("layout", "int8"), ("int8",)),
+    ]
+    assert found.stack == ("layout", "int8")
+    # where it would still be hidden, it is not
+    bench = Measured({}, noise=1.5)
+    Search(levers, bench, oracle).run()
+    assert bench.asked == [(("layout",), ()), (("int8",), ())]

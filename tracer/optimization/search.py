@@ -193,6 +193,18 @@ class Search:
         self._try_all(others)
         if exact:  # time is left after all
             self._try_all(exact)
+        self._try_all(self._once_more(names))
+
+    def _once_more(self, names: Iterable[str]) -> list[str]:
+        """Levers whose gain noise may have hidden, and would not beside what is kept now: other work is gone by then."""
+        hidden = {
+            step.lever
+            for step in self.found.steps
+            if step.verdict == "no gain"
+            and step.predicted is not None
+            and step.predicted.expected < self._shown
+        }
+        return [name for name in names if name in hidden and self._promise(name)[0] == _SEEN]
 
     def _try_all(self, left: list[str]) -> None:
         """Try levers, the most promising one first; those that were looked at are taken from the list."""
