@@ -171,7 +171,14 @@ class Trial:
 
     def _record(self, asked: Record) -> Reply:
         options = options_for(self._device, stacks=False, memory=False, modules=True)
-        plan = Plan(Path(asked.path), self._device, options, Limits(warmups=0), force=True)
+        plan = Plan(
+            Path(asked.path),
+            self._device,
+            options,
+            Limits(warmups=0),
+            force=True,
+            tries=_MOST_RECORDINGS,
+        )
         recording = record(self._workload, plan, ceilings=ceilings(self._device))
         if recording.error is not None:
             raise recording.error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,53 @@ def test_work_between_calls_is_the_only_models_also_where_recording_ends_early(
         "mmprof/phase:prefill",
     ]
     assert mmprof.analyze(tmp_path / "t.json").devices[0].value("module_coverage") == 1.0
+
+
+def sleeping(*durations_s: float) -> Workload:
+    """Each run takes one of these times, with as many operators as runs were before it."""
+    left = list(enumerate(durations_s))
+
+    def run() -> None:
+        number, duration_s = left.pop(0)
+        time.sleep(duration_s)
+        for _ in range(number):
+            torch.ones(2).neg()
+
+    return Workload("sleeping", {}, run)
+
+
+def negations_in(path: Path) -> int:
+    return sum(event["name"] == "aten::neg" for event in events_in(path))
+
+
+def test_of_recordings_much_slower_than_running_the_fastest_is_kept(tmp_path: Path) -> None:
+    workload = sleeping(0.05, 0.05, 0.4, 0.2, 0.3)
+    again = replace(plan(tmp_path / "t.json", Limits(warmups=0, repeats=2)), tries=3)
+    record(workload, again)
+
+    # the runs are numbered from 0, the fastest recording is the fourth run
+    assert negations_in(tmp_path / "t.json") == 3
+    sidecar = read_sidecar(tmp_path / "t.json")
+    assert sidecar is not None
+    assert sidecar.timing.profiled_s == pytest.approx(0.2, abs=0.1)
+    assert [n for n in sidecar.notes if n.startswith("recorded 3 times, the fastest is kept: 0.4")]
+
+
+def test_a_recording_as_fast_as_running_is_made_once(tmp_path: Path) -> None:
+    again = replace(plan(tmp_path / "t.json", Limits(warmups=0, repeats=2)), tries=3)
+    recording = record(sleeping(0.3, 0.3, 0.3), again)  # a fourth run would fail
+
+    assert recording.error is None
+    assert negations_in(tmp_path / "t.json") == 2
+    assert recording.sidecar.notes == []
+
+
+def test_a_failure_of_a_recording_is_not_hidden_by_one_before_it(tmp_path: Path) -> None:
+    again = replace(plan(tmp_path / "t.json", Limits(warmups=0, repeats=2)), tries=3)
+    recording = record(sleeping(0.05, 0.05, 0.4), again)  # there is no time for a second one
+
+    assert isinstance(recording.error, IndexError)
+    assert recording.sidecar.error is not None
 
 
 def test_the_sidecar_says_what_was_run(tmp_path: Path) -> None:
