@@ -46,7 +46,8 @@ LEVER: Final = Lever(
     exactness="reassociation",
     risk="high",
     cost="a C++ or Triton compiler; seconds of compilation for each kind of mask",
-    hurts="short sequences and single queries: on a CPU a tiny Llama takes 1.5 times as long as with eager attention",
+    # torch 2.13 generates C++ with an undeclared variable (cur_kvSplitSize0) for Chameleon's three prompts padded at the left
+    hurts="short sequences and single queries: on a CPU a tiny Llama takes 1.5 times as long as with eager attention; some masks of padded batches do not compile on a CPU",
     applies=applies,
     apply=apply,
     predict=predict,
