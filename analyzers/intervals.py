@@ -13,7 +13,7 @@ import polars as pl
 SCHEMA: Final = {"start_ns": pl.Int64, "end_ns": pl.Int64}
 
 _ZERO: Final = pl.Series([0], dtype=pl.Int64)
-_NEVER: Final = pl.Series([2**61], dtype=pl.Int64)  # later than any time of a trace
+_NEVER: Final = pl.Series([2**62], dtype=pl.Int64)  # later than any time of a trace
 
 
 def empty() -> pl.DataFrame:

@@ -20,7 +20,7 @@ _NUMBERED_CLASS: Final = re.compile(r"_\d+(?=\.|$)", re.ASCII)
 _WRAPPER: Final = re.compile(
     r"(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|OptimizedModule_\*)(?:\.|$)"
 )
-_KEPT: Final = 4096  # answers, for the next launch in the same modules
+_KEPT: Final = 1024  # answers, for the next launch in the same modules
 _STRIDE: Final = 64
 
 

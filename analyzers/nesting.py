@@ -19,6 +19,7 @@ import polars as pl
 _OUTER_FIRST: Final = {"python": 0, "annotation": 1, "operator": 2, "runtime": 3, "driver": 4}
 _OPENED_BY_PYTHON: Final = ("annotation", "operator")
 _KEY_LIMIT: Final = 2**61
+_GROUP_LIMIT: Final = 2**20
 _ROUNDS: Final = 16
 _ROWS_PER_CLIMBING_ROUND: Final = 10_000
 
@@ -66,6 +67,8 @@ def rows_in_order(group: pl.Series, start: pl.Series, ties: pl.DataFrame) -> pl.
     if group.is_empty():
         return pl.Series([], dtype=pl.get_index_type())
     groups = group.cast(pl.Int64)
+    if max(abs(int(groups.min())), abs(int(groups.max()))) > _GROUP_LIMIT:  # type: ignore[arg-type]
+        groups = groups.rank("dense").cast(pl.Int64)
     key, _ = _one_axis(groups - groups.min(), start, start)
     rows = key.arg_sort()
     repeated = key[rows]

@@ -74,8 +74,8 @@ class _Around(NamedTuple):
 def _around(activity: Activity) -> _Around:
     own = (activity.name,) if activity.kind == "operator" else ()
     return _Around(
-        activity.annotations[:MAX_ANCESTORS],
-        innermost_words(activity.modules),
+        tuple(name[:MAX_NAME_CHARS] for name in activity.annotations[:MAX_ANCESTORS]),
+        tuple(word[:MAX_NAME_CHARS] for word in innermost_words(activity.modules)),
         tuple(name[:MAX_NAME_CHARS] for name in (*own, *activity.operators[:MAX_ANCESTORS])),
         activity.dims if len(activity.dims) <= MAX_NAME_CHARS else "",
         activity.in_attention_chain,
@@ -129,7 +129,7 @@ def _first_applicable(rules: Iterable[Rule | None], own_class: str) -> Rule | No
 
 
 def _by_annotation(around: _Around, own_class: str) -> Verdict | None:
-    rules = (_annotation_rule(name[:MAX_NAME_CHARS]) for name in around.annotations)
+    rules = (_annotation_rule(name) for name in around.annotations)
     return _verdict(_first_applicable(rules, own_class), "annotation")
 
 
@@ -139,7 +139,7 @@ def _annotation_rule(name: str) -> Rule | None:
 
 
 def _by_module(around: _Around, own_class: str) -> Verdict | None:
-    rules = (_module_rule(word[:MAX_NAME_CHARS]) for word in around.words)
+    rules = (_module_rule(word) for word in around.words)
     return _verdict(_first_applicable(rules, own_class), "module")
 
 

@@ -233,3 +233,10 @@ def test_climbing_out_of_a_deep_recursion(depth: int) -> None:
     assert nesting.climb(parent, start, accepted).to_list() == [0, 0, None, 0]
     nowhere = pl.Series([False] * (depth + 1))
     assert nesting.climb(parent, start, nowhere).to_list() == [None, None, None, None]
+
+
+def test_groups_may_have_any_number() -> None:
+    group = pl.Series([2**62, 1, 1, -(2**62)])
+    start = pl.Series([0, 5, 3, 9])
+    ties = pl.DataFrame({"event": [0, 1, 2, 3]})
+    assert nesting.rows_in_order(group, start, ties).to_list() == [3, 2, 1, 0]

@@ -164,7 +164,7 @@ def test_outputs_that_are_far_off_beside_exact_levers_are_so_alone() -> None:
     }
     factors = {"compile": 1.5, "fp16": 2.0, "int8": 3.0}
     bench = Rounding(factors, broken={"int8": "differs"})
-    Search(levers, bench, FakeOracle(factors | {"fp16": 4.0, "int8": 9.0})).run()
+    Search(levers, bench, FakeOracle(factors | {"fp16": 10.0, "int8": 9.0})).run()
     assert ("int8", "compile") in [stack for stack, _ in bench.asked]
     assert ("int8",) not in [stack for stack, _ in bench.asked]
 
@@ -351,3 +351,17 @@ def test_what_noise_hid_is_tried_once_more_where_it_would_show() -> None:
     bench = Measured({}, noise=1.5)
     Search(levers, bench, oracle).run()
     assert bench.asked == [(("layout",), ()), (("int8",), ())]
+
+
+def test_trying_once_more_repeats_no_comparison() -> None:
+    """Beside compile, what is hidden alone and what is not was measured both ways already."""
+    levers = {"compile": fake("compile"), "x": fake("x")}
+    together = {("compile", "x"): 1.5, ("x",): 1.0}
+
+    class Clash(FakeOracle):
+        def _of(self, stack: Stack) -> float:
+            return {(): 1.0, ("compile",): 1.6, ("x",): 1.68, ("compile", "x"): 2.0}[stack]
+
+    bench = FakeBench({"compile": 1.5, "x": 1.0}, together=together, noise=1.05)
+    Search(levers, bench, Clash({"compile": 1.6, "x": 1.6})).run()
+    assert len(bench.asked) == len(set(bench.asked))

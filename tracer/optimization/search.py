@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, get_args
 
@@ -193,7 +194,8 @@ class Search:
         self._try_all(others)
         if exact:  # time is left after all
             self._try_all(exact)
-        self._try_all(self._once_more(names))
+        with suppress(OutOfTimeError):  # every lever was looked at
+            self._try_all(self._once_more(names))
 
     def _once_more(self, names: Iterable[str]) -> list[str]:
         """Levers whose gain noise may have hidden, and would not beside what is kept now: other work is gone by then."""
@@ -204,7 +206,17 @@ class Search:
             and step.predicted is not None
             and step.predicted.expected < self._shown
         }
-        return [name for name in names if name in hidden and self._promise(name)[0] == _SEEN]
+        return [
+            name
+            for name in names
+            if name in hidden
+            and self._promise(name)[0] == _SEEN
+            and not self._is_measured(with_lever(self.found.stack, name, self.levers))
+        ]
+
+    def _is_measured(self, stack: Stack) -> bool:
+        """Whether a stack was measured beside what is kept."""
+        return any((s.stack, s.on) == (stack, self.found.stack) for s in self.found.steps)
 
     def _try_all(self, left: list[str]) -> None:
         """Try levers, the most promising one first; those that were looked at are taken from the list."""
@@ -261,11 +273,14 @@ class Search:
         gain = self._gain(name)
         reason = self._why_not(name, on, gain)
         if reason:
-            self.found.untried[name] = reason
+            if name not in {step.lever for step in self.found.steps}:
+                self.found.untried[name] = reason
             return
         on_top = self._measure(name, with_lever(on, name, self.levers), gain)
         alone = self._gain_alone(name)
         if on_top == "verified" or alone is None or alone.expected < WORTHWHILE:
+            return
+        if alone.high < self._shown or self._is_measured((name,)):
             return
         if not self._differs_alone(name):
             self._measure(name, (name,), alone)
