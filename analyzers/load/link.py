@@ -40,10 +40,11 @@ def _launches(correlation: pl.Series, host: pl.DataFrame) -> pl.Series:
         host.select("kind", "correlation", "row")
         .filter(pl.col("kind").is_in(c.LAUNCH_KINDS) & (pl.col("correlation") > 0))
         .sort("correlation", maintain_order=True)
+        .drop("kind")
     )
     asked = correlation.fill_null(0)
     found = calls["correlation"].search_sorted(asked, side="left")
     # beyond the last call nothing is found, and 0 is the id of none
-    beyond = pl.DataFrame({"correlation": [-1], "row": [None]}, schema=calls.drop("kind").schema)
-    answers = pl.concat([calls.drop("kind"), beyond])[found]
+    beyond = pl.DataFrame({"correlation": [-1], "row": [None]}, schema=calls.schema)
+    answers = pl.concat([calls, beyond])[found]
     return answers["row"].zip_with(answers["correlation"] == asked, beyond["row"].clear(1))

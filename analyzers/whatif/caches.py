@@ -52,11 +52,11 @@ def _written_in_place(replay: Replay, why_nothing: str) -> Predicted:
 
 
 def _left(replay: Replay, shortest_ns: int) -> pl.Expr:
-    """What stays of a copy, in ns: int64."""
+    """What stays of a copy, in ns."""
     if not replay.view.is_host:
         return pl.lit(shortest_ns)
     halved = (pl.col("dur_ns") * _LEFT_ON_CPU).cast(pl.Int64)
-    return pl.max_horizontal(halved, pl.lit(shortest_ns)).clip(upper_bound=pl.col("dur_ns"))
+    return pl.max_horizontal(halved, pl.lit(shortest_ns))
 
 
 def rounded_cache(replay: Replay) -> Predicted:
