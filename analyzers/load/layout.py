@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -69,24 +70,24 @@ def split(stream: Iterable[bytes]) -> tuple[Head, Iterator[Fragment]]:
 
 
 def _fragments(start: bytes, chunks: Iterable[bytes]) -> Iterator[Fragment]:
-    buffer, index, searched = bytearray(start), 0, SUPER_BLOCK_BYTES
-    for chunk in chunks:
-        buffer += chunk
-        while len(buffer) > searched:
-            cut = find_cut(buffer, searched)
-            if cut < 0:
-                # a single event may be larger than a block: go on where the search ended, less a separator's length
-                searched = max(searched, len(buffer) - _KEY_TAIL_BYTES)
-                break
-            with memoryview(buffer) as view:
-                text = bytes(view[:cut])
-            yield Fragment(index, text, last=False)
-            del buffer[: cut + 1]
-            index, searched = index + 1, SUPER_BLOCK_BYTES
-    yield Fragment(index, bytes(buffer), last=True)
+    """Chunks are joined once: a buffer that grows and shrinks would be given fresh pages for each fragment."""
+    pieces: list[bytes | memoryview] = []
+    index, held, carry = 0, 0, b""
+    for chunk in chain([start], chunks):
+        text, begin = carry + chunk, 0
+        view = memoryview(text)
+        while (cut := find_cut(text, begin + max(0, SUPER_BLOCK_BYTES - held))) >= 0:
+            yield Fragment(index, b"".join([*pieces, view[begin:cut]]), last=False)
+            pieces, index, held, begin = [], index + 1, 0, cut + 1
+        # a separator may have begun where a search for one ended
+        looked_at = held + len(text) - begin > SUPER_BLOCK_BYTES
+        end = max(begin, len(text) - _KEY_TAIL_BYTES) if looked_at else len(text)
+        pieces.append(view[begin:end])
+        held, carry = held + end - begin, text[end:]
+    yield Fragment(index, b"".join([*pieces, carry]), last=True)
 
 
-def find_cut(text: bytes | bytearray, start: int) -> int:
+def find_cut(text: bytes, start: int) -> int:
     """Position of the comma between two events at or after `start`, -1 if none."""
     at = text.find(_KINETO_CUT, start, start + _KINETO_CUT_WITHIN_BYTES)
     if at >= 0:
