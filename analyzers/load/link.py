@@ -21,8 +21,9 @@ def link(activities: pl.DataFrame, host: pl.DataFrame) -> pl.DataFrame:
     Returns:
         The activities by device and start, with `row`, `launch`, `operator` (rows of `host`) and `carry_in`.
     """
-    ends = activities.select("end_ns", "event")
-    ordered = activities[nesting.rows_in_order(activities["device"], activities["start_ns"], ends)]
+    by = (pl.col("end_ns"), pl.col("event"))
+    order = nesting.rows_in_order(activities["device"], activities["start_ns"], activities, by)
+    ordered = activities[order]
     linked = ordered.with_columns(launch=_launches(ordered["correlation"], host))
     is_operator = host["kind"] == c.OPERATOR
     operator = nesting.climb(host["parent"], linked["launch"], is_operator)

@@ -36,6 +36,7 @@ _INTS: Final = {
     b.MEMORY: ("address", "bytes", "total_allocated", "total_reserved", "device_type", "device"),
     b.OTHER: (),
 }
+_ROW_NUMBERS: Final = 1 << 12
 _UNKNOWN_DEVICE: Final = -2  # -1 is the host (view.HOST_DEVICE)
 _COLLECTIVE: Final = {
     "collective": pl.String,
@@ -202,13 +203,18 @@ def _nanoseconds(micros: pl.Series) -> pl.Series:
 def _joined(
     dtype: type[pl.DataType], size: int, columns: Mapping[str, list[bytes]]
 ) -> dict[str, pl.Series]:
-    """Columns of equal length from the bytes of their parts, all at once and without an object for each number."""
+    """Columns of equal length from the bytes of their parts, all at once and without an object for each number.
+
+    They are reinterpreted in rows of some thousand numbers: for a single long row polars would double its memory again and again.
+    """
     data = b"".join(part for parts in columns.values() for part in parts)
-    count = len(data) // size
-    numbers = pl.Series([data]).bin.reinterpret(
-        dtype=pl.Array(dtype, count), endianness=sys.byteorder
+    count, width = len(data) // size, _ROW_NUMBERS * size
+    rows = [data[at : at + width] for at in range(0, len(data), width)]
+    rows[-1:] = [row.ljust(width, b"\0") for row in rows[-1:]]
+    numbers = pl.Series(rows, dtype=pl.Binary).bin.reinterpret(
+        dtype=pl.Array(dtype, _ROW_NUMBERS), endianness=sys.byteorder
     )
-    flat, each = numbers.reshape((count,)), count // max(1, len(columns))
+    flat, each = numbers.reshape((-1,)), count // max(1, len(columns))
     return {name: flat.slice(at * each, each) for at, name in enumerate(columns)}
 
 
@@ -233,8 +239,11 @@ def _with_kind(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _host(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    parts = pl.concat([_with_kind(f).drop("category") for f in frames], how="diagonal")
-    return parts.with_columns(pl.col("call").fill_null(0))
+    parts = [_with_kind(f).drop("category") for f in frames]
+    called = [
+        p if "call" in p.columns else p.with_columns(call=pl.lit(0, pl.UInt32)) for p in parts
+    ]
+    return pl.concat(called, how="diagonal")
 
 
 def _placed(frame: pl.DataFrame, threads: list[Any]) -> pl.DataFrame:

@@ -239,4 +239,5 @@ def test_groups_may_have_any_number() -> None:
     group = pl.Series([2**62, 1, 1, -(2**62)])
     start = pl.Series([0, 5, 3, 9])
     ties = pl.DataFrame({"event": [0, 1, 2, 3]})
-    assert nesting.rows_in_order(group, start, ties).to_list() == [3, 2, 1, 0]
+    order = nesting.rows_in_order(group, start, ties, [pl.col("event")])
+    assert order.to_list() == [3, 2, 1, 0]
