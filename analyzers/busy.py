@@ -30,8 +30,10 @@ def gaps(activities: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
     """
     idle = intervals.subtract(window, intervals.merge(activities))
     spans = activities.select("row", "start_ns", "end_ns")
-    lasting = spans.filter(pl.col("end_ns") > pl.col("start_ns"))
-    first = pl.concat([lasting, spans]).unique("start_ns", keep="first", maintain_order=True)
+    first = spans.filter(pl.col("end_ns") > pl.col("start_ns"))
+    if len(first) < len(spans):
+        first = pl.concat([first, spans]).sort("start_ns", maintain_order=True)
+    first = first.filter(pl.col("start_ns").ne_missing(pl.col("start_ns").shift(1)))
     return idle.join(
         first.select("row", "start_ns"), left_on="end_ns", right_on="start_ns", how="left"
     ).sort("start_ns")

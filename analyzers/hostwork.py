@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -180,31 +181,25 @@ class HostWork:
 
     @cached_property
     def _state_spans(self) -> dict[tuple[int, str], pl.DataFrame]:
-        """The spans of every thread in every state."""
-        host = self.trace.host
-        named = self._state_of_name[host["name"].to_physical()]
-        spans = host.select("thread", "start_ns", "end_ns", state=self._state(named))
-        parts = spans.filter(pl.col("state").is_not_null()).partition_by(
+        """The spans of every thread in every state; what an operator contains adds nothing to its own span."""
+        state = self._state.set(
+            self.above_operator.is_not_null() & (self._state == "dispatch"), None
+        )
+        spans = self.trace.host.select("thread", "start_ns", "end_ns").with_columns(state)
+        parts = spans.filter(state.is_not_null()).partition_by(
             ["thread", "state"], as_dict=True, include_key=False
         )
         return {(int(thread), str(state)): part for (thread, state), part in parts.items()}
 
-    def _state(self, named: pl.Series) -> pl.Series:
-        """The state that each host row puts its thread in, null for none; `named` is what its name stands for."""
-        host, blocking = self.trace.host, self.blocking_copies
-        waiting = self._waiting_operators
-        call = host["kind"].is_in(c.LAUNCH_KINDS)
-        state = (
-            pl.when(host["row"].is_in(pl.concat([blocking, waiting]).implode()))
-            .then(pl.lit("sync", _STATE))
-            .when(named.is_in(["compile", "dataloader"]))
-            .then(named)
-            .when(call)
-            .then(named.fill_null("runtime"))
-            .when(self.is_operator)
-            .then(pl.lit("dispatch", _STATE))
-        )
-        return pl.select(state).to_series()
+    @cached_property
+    def _state(self) -> pl.Series:
+        """The state that each host row puts its thread in, null for none."""
+        host, named = self.trace.host, self._state_of_name
+        by_kind = _states_by_kind(host.schema["kind"].categories, named)  # type: ignore[attr-defined]
+        kind, name = host["kind"].to_physical().cast(pl.UInt32), host["name"].to_physical()
+        state = by_kind[kind * len(named) + name].alias("state")
+        waiting = pl.concat([self.blocking_copies, self._waiting_operators])
+        return state.scatter(waiting, "sync")
 
     @cached_property
     def _state_of_name(self) -> pl.Series:
@@ -260,3 +255,11 @@ class HostWork:
     def _profiler_overhead(self) -> pl.DataFrame:
         overhead = self.trace.other.filter(pl.col("category") == "overhead")
         return overhead.select("start_ns", "end_ns")
+
+
+def _states_by_kind(kinds: Iterable[str], named: pl.Series) -> pl.Series:
+    """The state that an event of each kind puts its thread in, for each name; `named` is what the names alone stand for."""
+    always = named.set(~named.is_in(["compile", "dataloader"]), None)
+    states = dict.fromkeys(c.LAUNCH_KINDS, named.fill_null("runtime"))
+    states[c.OPERATOR] = always.fill_null("dispatch")
+    return pl.concat([states.get(kind, always) for kind in kinds])

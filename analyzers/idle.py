@@ -105,12 +105,11 @@ def _states_before_launch(gaps: pl.DataFrame, thread: int | None, host: HostWork
     """Nanoseconds of each gap before its launch in each state of the launching thread."""
     before = pl.Series([0], dtype=pl.Int64).new_from_index(0, len(gaps))
     columns, known = [], intervals.empty()
-    edges = pl.concat([gaps["start_ns"], gaps["launch_from"]])
     for state, union in host.states(thread) if thread is not None else ():
         covered = before
         if union is not known:  # a state that the thread was never in adds nothing
-            at_edges = intervals.covered_before(union, edges)
-            covered, known = at_edges.tail(len(gaps)) - at_edges.head(len(gaps)), union
+            until = intervals.covered_before(union, gaps["launch_from"])
+            covered, known = until - intervals.covered_before(union, gaps["start_ns"]), union
         columns.append((covered - before).alias(state))
         before = covered
     missing = [pl.lit(0, pl.Int64).alias(s) for s in STATES[len(columns) :]]

@@ -104,12 +104,10 @@ def idle_causes(view: View) -> IdleCauses:
 
 
 def _largest(view: View) -> list[GapRow]:
-    length = pl.col("end_ns") - pl.col("start_ns")
-    top = (
-        view.gaps.with_columns(dur_ns=length)
-        .sort("dur_ns", "start_ns", descending=[True, False])
-        .head(LARGEST_GAPS)
-    )
+    dur_ns = pl.col("end_ns") - pl.col("start_ns")
+    order = view.gaps.select("start_ns", dur_ns=dur_ns).with_row_index()
+    longest = order.sort("dur_ns", "start_ns", descending=[True, False])["index"]
+    top = view.gaps[longest.head(LARGEST_GAPS)].with_columns(dur_ns=dur_ns)
     ended = top.join(
         view.selected.select("row", "event", "name", "operator_name", launch_row="launch"),
         on="row",
