@@ -329,7 +329,7 @@ def _told(found: _Comparison, error: _Error, *, equal: bool) -> Iterator[str]:
     else:
         yield f"relative L2 error {error.relative:.1e}"
     if equal:
-        yield "outputs equal in every bit"
+        yield "what a free run returns is equal in every bit"
 
 
 def _choices(logits: _Error) -> str:
