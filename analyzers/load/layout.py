@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
@@ -40,8 +39,7 @@ _BLANK: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark is blank as well
 _ENTRIES: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """What stands before the first event.
 
     Attributes:
@@ -53,8 +51,7 @@ class Head:
     found: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Fragment:
+class Fragment(msgspec.Struct, frozen=True):
     """A run of event text; the last one also holds the end of the array and everything after it."""
 
     index: int

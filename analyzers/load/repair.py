@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 import msgspec
@@ -36,8 +35,7 @@ _ID: Final[msgspec.json.Decoder[int | str]] = msgspec.json.Decoder(int | str)
 _LABEL: Final = msgspec.json.Decoder(r.Label)
 
 
-@dataclass
-class Salvage:
+class Salvage(msgspec.Struct):
     """Events read from unclean text.
 
     Attributes:
@@ -49,9 +47,9 @@ class Salvage:
         patience: How many more attempts to join pieces may fail before pieces are no longer joined.
     """
 
-    events: list[r.Entry] = field(default_factory=list)
-    mended: set[int] = field(default_factory=set)
-    counts: dict[str, int] = field(default_factory=dict)
+    events: list[r.Entry] = []
+    mended: set[int] = set()
+    counts: dict[str, int] = {}
     valid: bool = True
     tail: bytes | None = None
     patience: int = _JOINS_THAT_MAY_FAIL
