@@ -181,7 +181,10 @@ class HostWork:
 
     @cached_property
     def _state_spans(self) -> dict[tuple[int, str], pl.DataFrame]:
-        """The spans of every thread in every state; what an operator contains adds nothing to its own span."""
+        """The spans of every thread in every state.
+
+        Operators inside others are left out: `dispatch` is the last state, and they add nothing to the union of all.
+        """
         state = self._state.set(
             self.above_operator.is_not_null() & (self._state == "dispatch"), None
         )

@@ -121,8 +121,8 @@ def _span(times: Sequence[pl.Series]) -> tuple[int, int]:
 def _last_one_level_up(depth: pl.Series) -> pl.Series:
     """For each row the last row before it whose depth is one less; null at depth 0.
 
-    That is the row before where depth rises, and what the row before has where it stays. Only where it falls the row is
-    looked for, among those that open a level.
+    Depth starts at 0 and rises by one at most. Where it rises, that is the row before; where it stays, what the row before
+    has. Only where it falls the row is looked for, among those that open a level; at depth 0 none is, whatever was found.
     """
     count = len(depth)
     row = pl.int_range(count, dtype=pl.Int64, eager=True)

@@ -67,7 +67,11 @@ def split(stream: Iterable[bytes]) -> tuple[Head, Iterator[Fragment]]:
 
 
 def _fragments(start: bytes, chunks: Iterable[bytes]) -> Iterator[Fragment]:
-    """Chunks are joined once: a buffer that grows and shrinks would be given fresh pages for each fragment."""
+    """Fragments of at least `SUPER_BLOCK_BYTES`, cut between events; an event may be larger than that.
+
+    Chunks are joined once: a buffer that grows and shrinks would be given fresh pages for each fragment. `pieces` holds the
+    `held` bytes since the last cut, `carry` the end of what was searched in vain.
+    """
     pieces: list[bytes | memoryview] = []
     index, held, carry = 0, 0, b""
     for chunk in chain([start], chunks):

@@ -206,6 +206,7 @@ def _joined(
     """Columns of equal length from the bytes of their parts, all at once and without an object for each number.
 
     They are reinterpreted in rows of some thousand numbers: for a single long row polars would double its memory again and again.
+    The last row is filled up; what fills it comes after all columns.
     """
     data = b"".join(part for parts in columns.values() for part in parts)
     count, width = len(data) // size, _ROW_NUMBERS * size
