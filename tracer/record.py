@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from mmprof.tracer.order import Limits, Progress, silent
 from mmprof.tracer.phases import listening
 from mmprof.tracer.recorder import Recorder
 from mmprof.tracer.sidecar import failure_of, sidecar_of, workload_facts, write_sidecar
+from mmprof.tracer.takes import least_disturbed
 from mmprof.tracer.timing import summarized, timed, timed_runs
 from mmprof.tracer.trace_files import TraceFile
 
@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 
 TIMED_LIMIT_S: Final = 20.0
 """The un-profiled runs end after about this long: their median matters, but so does the user's time."""
-
-_DISTURBED: Final = 1.3
-"""A recording that takes so many times as long as an un-profiled run says little of it."""
-
-_AGAIN_BELOW_S: Final = 10.0
-"""Longer recordings are not repeated."""
 
 _ENCODERS: Final = (torch.nn.TransformerEncoderLayer, torch.nn.TransformerEncoder)
 
@@ -50,7 +44,7 @@ class Plan:
         options: What the profiler records.
         limits: How often the workload runs, and how much of it is recorded.
         force: Whether to replace existing files.
-        tries: How often to record, at most, while that is much slower than running; the fastest recording is kept.
+        again: Whether to record again where that is much slower than running; the fastest recording is kept.
         progress: Told what begins.
     """
 
@@ -59,7 +53,7 @@ class Plan:
     options: ProfilerOptions
     limits: Limits = field(default_factory=Limits)
     force: bool = False
-    tries: int = 1
+    again: bool = False
     progress: Progress = silent
 
 
@@ -167,7 +161,7 @@ def _run_profiled(workload: Workload, plan: Plan, known: _Known) -> TraceFile:
     steps = plan.limits.steps if known.error else _bounded_steps(workload, plan, known)
     known.notes += _notes_on(workload.models, plan.options)
     plan.progress("recording")
-    kept = _least_disturbed(workload, plan, known, steps)
+    kept = _kept(workload, plan, known, steps)
     known.error, known.whole = kept.error or known.error, kept.whole
     known.profiled_s = kept.recorder.elapsed_s
     known.notes += _notes_on_end(plan.limits.steps, steps, known)
@@ -191,21 +185,23 @@ class _Take:
     error: BaseException | None
 
 
-def _least_disturbed(workload: Workload, plan: Plan, known: _Known, steps: int) -> _Take:
-    """Record, again where that was much slower than running: what the profiler allocates can scatter a process' memory."""
-    taken = [kept := _take(workload, plan, steps)]
-    while len(taken) < plan.tries and _is_disturbed(taken[-1], kept, known):
-        taken.append(_take(workload, plan, steps))
-        kept = min(kept, taken[-1], key=lambda take: take.recorder.elapsed_s)
-    if len(taken) > 1:
-        each = ", ".join(f"{take.recorder.elapsed_s:.3g} s" for take in taken)
-        known.notes.append(f"recorded {len(taken)} times, the fastest is kept: {each}")
-    return taken[-1] if taken[-1].error else kept
+def _kept(workload: Workload, plan: Plan, known: _Known, steps: int) -> _Take:
+    """The recording that says most of the workload."""
+
+    def take() -> _Take:
+        return _take(workload, plan, steps)
+
+    if not (plan.again and known.runs_s):
+        return take()
+    kept, taken_s = least_disturbed(take, _comparable_s, median(known.runs_s))
+    if len(taken_s) > 1:
+        each = ", ".join(f"{seconds:.3g} s" for seconds in taken_s)
+        known.notes.append(f"recorded {len(taken_s)} times, the fastest is kept: {each}")
+    return kept
 
 
-def _is_disturbed(last: _Take, kept: _Take, known: _Known) -> bool:
-    slow_s = _DISTURBED * median(known.runs_s) if known.runs_s else math.inf
-    return last.error is None and kept.whole and slow_s < kept.recorder.elapsed_s < _AGAIN_BELOW_S
+def _comparable_s(take: _Take) -> float | None:
+    return None if take.error or not take.whole else take.recorder.elapsed_s
 
 
 def _take(workload: Workload, plan: Plan, steps: int) -> _Take:

@@ -30,6 +30,7 @@ from mmprof.tracer.order import Limits, Subject
 from mmprof.tracer.orphans import end_with_parent
 from mmprof.tracer.record import Plan, record
 from mmprof.tracer.recorder import Recorder, options_for
+from mmprof.tracer.takes import least_disturbed
 from mmprof.tracer.timing import timed
 from mmprof.tracer.tracing import build_subject, error_of
 from mmprof.tracer.verify_messages import (
@@ -62,10 +63,6 @@ _MIN_WARMUPS: Final = 2
 _MAX_WARMUPS: Final = 6
 _STEADY: Final = 0.75
 """A run that takes at least this share of the one before is as warm as it gets."""
-
-_MOST_RECORDINGS: Final = 3
-_RECORDING_S: Final = 1.0
-"""After this, no further request is recorded."""
 
 _STATUS: Final = Path("/proc/self/status")
 _CLEAR: Final = Path("/proc/self/clear_refs")
@@ -177,7 +174,7 @@ class Trial:
             options,
             Limits(warmups=0),
             force=True,
-            tries=_MOST_RECORDINGS,
+            again=True,
         )
         recording = record(self._workload, plan, ceilings=ceilings(self._device))
         if recording.error is not None:
@@ -185,23 +182,21 @@ class Trial:
         return Recorded()
 
     def _profile(self, asked: Profile) -> Reply:
-        """Record some requests, and keep the one that other work on the machine disturbed least."""
-        begun, found = time.perf_counter(), [self._recorded()]
-        while len(found) < _MOST_RECORDINGS and time.perf_counter() - begun < _RECORDING_S:
-            found.append(self._recorded())
-        _, recorder = min(found, key=lambda each: each[0])
+        """Record a request, again where that is much slower than running it."""
+        usual_s = timed(self._workload.run, self._device)
+        recorder, _ = least_disturbed(self._recorded, lambda each: each.elapsed_s, usual_s)
         recorder.export(Path(asked.path), force=True)
         return Profiled()
 
-    def _recorded(self) -> tuple[float, Recorder]:
-        """Seconds of a recorded request, and its recording."""
+    def _recorded(self) -> Recorder:
         options = options_for(self._device, stacks=False, memory=False, modules=False)
         recorder = Recorder(self._device, options)
         recorder.start()
         try:
-            return timed(self._workload.run, self._device), recorder
+            self._workload.run()
         finally:
             recorder.stop()
+        return recorder
 
 
 def peak_bytes(run: Callable[[], object], device: str) -> int | None:

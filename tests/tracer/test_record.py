@@ -78,20 +78,20 @@ def negations_in(path: Path) -> int:
 
 
 def test_of_recordings_much_slower_than_running_the_fastest_is_kept(tmp_path: Path) -> None:
-    workload = sleeping(0.05, 0.05, 0.4, 0.2, 0.3)
-    again = replace(plan(tmp_path / "t.json", Limits(warmups=0, repeats=2)), tries=3)
+    workload = sleeping(0.2, 0.2, 0.8, 0.5, 0.2)
+    again = replace(plan(tmp_path / "t.json", Limits(warmups=0, repeats=2)), again=True)
     record(workload, again)
 
-    # the runs are numbered from 0, the fastest recording is the fourth run
-    assert negations_in(tmp_path / "t.json") == 3
+    # the runs are numbered from 0, the fastest recording is the fifth run
+    assert negations_in(tmp_path / "t.json") == 4
     sidecar = read_sidecar(tmp_path / "t.json")
     assert sidecar is not None
     assert sidecar.timing.profiled_s == pytest.approx(0.2, abs=0.1)
-    assert [n for n in sidecar.notes if n.startswith("recorded 3 times, the fastest is kept: 0.4")]
+    assert [n for n in sidecar.notes if n.startswith("recorded 3 times, the fastest is kept: 0.8")]
 
 
 def test_a_recording_as_fast_as_running_is_made_once(tmp_path: Path) -> None:
-    again = replace(plan(tmp_path / "t.json", Limits(warmups=0, repeats=2)), tries=3)
+    again = replace(plan(tmp_path / "t.json", Limits(warmups=0, repeats=2)), again=True)
     recording = record(sleeping(0.3, 0.3, 0.3), again)  # a fourth run would fail
 
     assert recording.error is None
@@ -100,7 +100,7 @@ def test_a_recording_as_fast_as_running_is_made_once(tmp_path: Path) -> None:
 
 
 def test_a_failure_of_a_recording_is_not_hidden_by_one_before_it(tmp_path: Path) -> None:
-    again = replace(plan(tmp_path / "t.json", Limits(warmups=0, repeats=2)), tries=3)
+    again = replace(plan(tmp_path / "t.json", Limits(warmups=0, repeats=2)), again=True)
     recording = record(sleeping(0.05, 0.05, 0.4), again)  # there is no time for a second one
 
     assert isinstance(recording.error, IndexError)
