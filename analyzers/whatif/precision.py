@@ -9,17 +9,11 @@ import polars as pl
 from mmprof.analyzers.findings.evidence import with_costs
 from mmprof.analyzers.findings.products import products
 from mmprof.analyzers.units import format_bytes, format_count, format_share, scaled
-from mmprof.analyzers.whatif.changes import Shortened
 from mmprof.analyzers.whatif.prediction import Case, Predicted, predicted
+from mmprof.analyzers.whatif.weights import FEW_ROWS, layer_times, rows_of_layers, times
 
 if TYPE_CHECKING:
     from mmprof.analyzers.whatif.replay import Replay
-
-# Up to this many rows a linear layer with smaller weights stays bound by reading them: `findings/weight_bandwidth.py`.
-FEW_ROWS: Final = 32
-PRODUCT_EFFICIENCY: Final = 0.5
-"""Of its roofline, what a CPU's product of a few rows with small weights is expected to reach: an assumption. FBGEMM's float16 and int8
-products reach 0.4 to 0.9 of what a core reads on one AMD Zen 3; MKL's float32 products of 2 to 8 rows 0.2."""
 
 _PRODUCTS: Final = ("matmul", "convolution")
 _NO_PEAKS: Final = "the peaks of this device are not known: --device-spec gives them"
@@ -43,9 +37,9 @@ def half_precision(replay: Replay) -> Predicted:
     scaled = pl.when(compute).then(by_compute).when(memory).then(0.5).otherwise(1.0)
     all_products = pl.when((pl.col("bound") == "latency") & is_product).then(0.5).otherwise(scaled)
     case = Case(
-        low=[_times(floats, 1 - (1 - scaled) / 2)],
-        expected=[_times(floats, scaled)],
-        high=[_times(floats, all_products)],
+        low=[times(floats, 1 - (1 - scaled) / 2)],
+        expected=[times(floats, scaled)],
+        high=[times(floats, all_products)],
     )
     said = [
         f"{format_count(floats.height, 'activity', 'activities')} on float32: those bound by memory take half of their time, "
@@ -69,81 +63,13 @@ def tensor_float(replay: Replay) -> Predicted:
     memory_ns = pl.col("moved_bytes") / replay.view.match.spec.bandwidth_bytes_per_s * 1e9
     left = pl.max_horizontal(factor, memory_ns / pl.col("dur_ns").clip(1)).clip(0, 1)
     case = Case(
-        low=[_times(found, 1 - (1 - left) / 2)], expected=[_times(found, left)], high=[_times(found, left)]
+        low=[times(found, 1 - (1 - left) / 2)], expected=[times(found, left)], high=[times(found, left)]
     )  # fmt: skip
     said = [
         f"{format_count(found.height, 'product')} of float32 bound by compute take {format_share(factor)} of their time, but "
         "not less than their memory traffic needs; low: half of that saving"
     ]
     return predicted(replay, case, rows=found["row"], assumptions=said)
-
-
-def small_weights(
-    replay: Replay, *, bits: int = 8, bits_on_cpu: int = 0, eager_on_cpu: bool = True
-) -> Predicted:
-    """Predict quantized weights: linear layers with few rows read fewer bytes.
-
-    Args:
-        replay: The window.
-        bits: Bits of a quantized weight.
-        bits_on_cpu: As many bits as a CPU needs the time to read of, where unpacking takes it longer; 0 for `bits`.
-        eager_on_cpu: Whether a CPU has a kernel that reads them without a compiler.
-    """
-    layers = products(replay.view).filter(
-        pl.col("class") == "linear", pl.col("m") <= FEW_ROWS, pl.col("second_bytes") > pl.col("first_bytes")
-    )  # fmt: skip
-    if layers.is_empty():
-        return None, f"no linear layer of known shape has at most {FEW_ROWS} rows"
-    is_host = replay.view.is_host
-    # a CPU launches nothing: what its operators take beyond their bytes is the library's, not the launch's
-    bound = layers if is_host else layers.filter(pl.col("bound") == "memory")
-    weights = pl.col("second_bytes") / pl.col("moved_bytes").clip(1)
-    element = pl.when(pl.col("dtype") == "float").then(32).otherwise(16)
-    left = 1 - weights.clip(0, 1) * (1 - bits / element).clip(0)
-    likely = 1 - weights.clip(0, 1) * (1 - ((is_host and bits_on_cpu) or bits) / element).clip(0)
-    written_out = is_host and not eager_on_cpu
-    least = left
-    # on a CPU another library multiplies: what the recorded one takes beyond its bytes does not stay
-    if is_host:
-        least = pl.min_horizontal(left, _roofline_share(replay, left))
-        likely = pl.min_horizontal(likely, _roofline_share(replay, likely) / PRODUCT_EFFICIENCY)
-    case = Case(
-        low=[],
-        expected=[] if written_out else [_layer_times(replay, bound, likely)],
-        high=[_layer_times(replay, layers, least)],
-    )
-    read = int(layers["second_bytes"].sum())
-    on_a_gpu = "; high: those bound by latency shrink as much"
-    how_fast = _how_fast(bits, bits_on_cpu) if is_host else on_a_gpu
-    said = [
-        f"{format_count(bound.height, 'linear layer call')} {'with few rows' if is_host else 'bound by memory'} read weights of "
-        f"{bits} bits instead of {format_bytes(read)} in all{how_fast}",
-        f"low{' and expected' * written_out}: nothing is gained, because the weights are written out in full before each product (eager "
-        f"mode does{' on a CPU, where 0.3 to 1.2 times the speed was measured' * written_out})",
-    ]
-    rows = _rows_of(replay, layers)["row"]
-    return predicted(replay, case, rows=rows, assumptions=said)
-
-
-def _how_fast(bits: int, bits_on_cpu: int) -> str:
-    """What is assumed of another library's products on a CPU."""
-    unpacked = f", which take as long to unpack as {bits_on_cpu} bits to read" * (
-        bits_on_cpu > bits
-    )
-    return (
-        f"{unpacked}; the product of another library reaches {format_share(PRODUCT_EFFICIENCY)} of its roofline, or is as far from it as the "
-        "recorded one where that is nearer; high: it takes its roofline"
-    )
-
-
-def _roofline_share(replay: Replay, left: pl.Expr) -> pl.Expr:
-    """What the roofline leaves of a product's time when so much of its bytes is left."""
-    if replay.view.match is None:
-        return pl.lit(1.0)
-    spec = replay.view.match.spec
-    read_ns = left * pl.col("moved_bytes") / spec.bandwidth_bytes_per_s * 1e9
-    compute_ns = pl.col("flops") / (spec.peak("fp32") or float("inf")) * 1e9
-    return pl.max_horizontal(read_ns, compute_ns) / pl.col("own_ns").clip(1)
 
 
 def half_head(replay: Replay) -> Predicted:
@@ -160,15 +86,15 @@ def half_head(replay: Replay) -> Predicted:
     saved = (pl.col("second_bytes") / pl.col("moved_bytes").clip(1)).clip(0, 1) / 2
     bound = head.filter(pl.col("bound") == "memory")
     case = Case(
-        low=[_layer_times(replay, bound, 1 - saved / 2)],
-        expected=[_layer_times(replay, bound, 1 - saved)],
-        high=[_layer_times(replay, head, 1 - saved)],
+        low=[layer_times(replay, bound, 1 - saved / 2)],
+        expected=[layer_times(replay, bound, 1 - saved)],
+        high=[layer_times(replay, head, 1 - saved)],
     )
     said = [
         f"{format_count(bound.height, 'call')} of the output head bound by memory read half of {format_bytes(int(head['second_bytes'].sum()))} "
         "of weights; low: half of that saving; high: those bound by latency shrink as much",
     ]
-    return predicted(replay, case, rows=_rows_of(replay, head)["row"], assumptions=said)
+    return predicted(replay, case, rows=rows_of_layers(replay, head)["row"], assumptions=said)
 
 
 def _head(layers: pl.DataFrame) -> pl.DataFrame:
@@ -208,14 +134,14 @@ def _rounded_products(replay: Replay, key: str, name: str) -> Predicted:
     left = (peak / rounded + rounding_ns / pl.col("own_ns").clip(1)).clip(0, 1)
     case = Case(
         low=[],
-        expected=[_layer_times(replay, layers, 1 - (1 - left) / 2)],
-        high=[_layer_times(replay, layers, left)],
+        expected=[layer_times(replay, layers, 1 - (1 - left) / 2)],
+        high=[layer_times(replay, layers, left)],
     )
     said = [
         f"{format_count(layers.height, 'linear layer call')} bound by compute gain half of what {name}'s peak allows, after a "
         "pass that rounds the activations; high: all of it; low: nothing",
     ]
-    return predicted(replay, case, rows=_rows_of(replay, layers)["row"], assumptions=said)
+    return predicted(replay, case, rows=rows_of_layers(replay, layers)["row"], assumptions=said)
 
 
 def _peak_factor(replay: Replay, dtype: str) -> float | None:
@@ -234,20 +160,3 @@ def _no_peak(replay: Replay, name: str) -> str:
         for dtype, peak in replay.view.match.spec.peak_flops.items()
     )
     return f"no higher peak of {name} is known of this device ({known})"
-
-
-def _times(activities: pl.DataFrame, left: pl.Expr) -> Shortened:
-    return Shortened(activities.select("row", left_ns=(pl.col("dur_ns") * left).round()))
-
-
-def _layer_times(replay: Replay, layers: pl.DataFrame, left: pl.Expr) -> Shortened:
-    share = layers.select("op_row", left=left)
-    return _times(_rows_of(replay, share), pl.col("left"))
-
-
-def _rows_of(replay: Replay, layers: pl.DataFrame) -> pl.DataFrame:
-    """All activities of the layers' operators."""
-    costed = with_costs(replay.view).select("row", "op_row", "dur_ns")
-    return costed.join(
-        layers.select("op_row", *(["left"] * ("left" in layers.columns))), on="op_row"
-    )

@@ -49,12 +49,12 @@ from mmprof.analyzers.whatif.precision import (
     float8_products,
     half_precision,
     int8_products,
-    small_weights,
     tensor_float,
 )
 from mmprof.analyzers.whatif.repeats import repeated_encoder
 from mmprof.analyzers.whatif.steps import capturable
 from mmprof.analyzers.whatif.waits import without_state, without_waits
+from mmprof.analyzers.whatif.weights import Weights, small_weights
 from tests.conftest import ROOT
 from tests.core import random_traces
 
@@ -401,7 +401,7 @@ def test_small_weights_shrink_layers_of_few_rows(view_of: ViewOf) -> None:
     t = TraceBuilder()
     with t.op("aten::mm", 0, 5_000, dims=[[1, 8192], [8192, 8192]], types=BF16):
         t.launch(GEMM, at=1_000, call_ns=2_000, kernel=(10_000, 60_000))
-    prediction, _ = small_weights(Replay(view_of(t)))
+    prediction, _ = small_weights(Replay(view_of(t)), Weights())
     assert prediction
     assert prediction.low == 1.0
     assert prediction.expected == pytest.approx(2.0, abs=1e-3)

@@ -12,16 +12,17 @@ from fixtures.planted import GEMM, cpu_nested, fully_busy
 from mmprof.analyzers.analyze import Options, views
 from mmprof.analyzers.load import load
 from mmprof.analyzers.view import View
-from mmprof.analyzers.whatif import HostAdded, HostScaled, Replay, precision
+from mmprof.analyzers.whatif import HostAdded, HostScaled, Replay, weights
 from mmprof.analyzers.whatif.caches import rounded_cache
 from mmprof.analyzers.whatif.casts import cast_once
 from mmprof.analyzers.whatif.layouts import innermost_channels
 from mmprof.analyzers.whatif.modes import inference
 from mmprof.analyzers.whatif.modules import module_calls
 from mmprof.analyzers.whatif.pointwise import blocked_attention, pointwise_attention
-from mmprof.analyzers.whatif.precision import float8_products, small_weights
+from mmprof.analyzers.whatif.precision import float8_products
 from mmprof.analyzers.whatif.projections import joined_projections
 from mmprof.analyzers.whatif.regions import ENTRY_NS, compiled_layers, repeated_regions
+from mmprof.analyzers.whatif.weights import Weights, small_weights
 from tests.conftest import ROOT
 
 ViewOf = Callable[[TraceBuilder], View]
@@ -239,8 +240,8 @@ def test_a_device_without_float8_is_told() -> None:
 
 def test_eager_code_of_a_cpu_writes_small_weights_out() -> None:
     replay = recorded("llama-T-T")
-    written, _ = small_weights(replay, eager_on_cpu=False)
-    read, _ = small_weights(replay)
+    written, _ = small_weights(replay, Weights(eager_on_cpu=False))
+    read, _ = small_weights(replay, Weights())
     assert written
     assert read
     assert written.expected == 1.0 < read.expected
@@ -251,21 +252,21 @@ def test_layers_of_a_cpu_shrink_with_their_weights_however_slow_they_were(view_o
     # a float32 weight of 256 MiB and 64 KiB of activations: int8 leaves a quarter of 100 ms and a bit
     t = TraceBuilder("cpu")
     t.op("aten::mm", 0, 100_000_000, dims=[[1, 8192], [8192, 8192]], types=["float", "float"])
-    prediction, _ = small_weights(Replay(view_of(t)))
+    prediction, _ = small_weights(Replay(view_of(t)), Weights())
     assert prediction
     assert prediction.expected == pytest.approx(4.0, abs=5e-3)
     assert prediction.high == prediction.expected  # no bandwidth is known
 
-    known, _ = small_weights(recorded("llama-T-T"))
+    known, _ = small_weights(recorded("llama-T-T"), Weights())
     assert known
     assert known.high > known.expected > 1
 
 
 def test_four_bits_that_take_as_long_as_sixteen_are_expected_to() -> None:
     replay = recorded("llama-T-T")
-    four, _ = small_weights(replay, bits=4, bits_on_cpu=16)
-    sixteen, _ = small_weights(replay, bits=16)
-    read, _ = small_weights(replay, bits=4)
+    four, _ = small_weights(replay, Weights(bits=4, bits_on_cpu=16))
+    sixteen, _ = small_weights(replay, Weights(bits=16))
+    read, _ = small_weights(replay, Weights(bits=4))
     assert four
     assert sixteen
     assert read
@@ -278,13 +279,33 @@ def test_another_library_does_not_keep_what_a_product_wastes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     replay, expected = recorded("llama-T-T"), {}
-    for efficiency in (1e-9, precision.PRODUCT_EFFICIENCY, 1.0):
-        monkeypatch.setattr(precision, "PRODUCT_EFFICIENCY", efficiency)
-        prediction, _ = small_weights(replay, bits=16)
+    for efficiency in (1e-9, weights.PRODUCT_EFFICIENCY, 1.0):
+        monkeypatch.setattr(weights, "PRODUCT_EFFICIENCY", efficiency)
+        prediction, _ = small_weights(replay, Weights(bits=16))
         assert prediction
         expected[efficiency] = prediction.expected
     as_recorded, half, whole = expected.values()
     assert 1.0 < as_recorded < half < whole == prediction.high
+
+
+def test_entering_another_library_costs_small_layers_more_than_they_gain(view_of: ViewOf) -> None:
+    # five products of 25 us, each 75 us after the one before; half of the bytes of 64 x 64 weights save each 12.12 us, entering costs
+    # each but the first, with which the window begins, 20 us
+    t = TraceBuilder("cpu")
+    for at in range(0, 500_000, 100_000):
+        t.op("aten::mm", at, at + 25_000, dims=[[1, 64], [64, 64]], types=["float", "float"])
+    replay = Replay(view_of(t))
+
+    entered, _ = small_weights(replay, Weights(bits=16, entry_ns=20_000))
+    assert entered
+    assert entered.expected == pytest.approx(425 / (425 - 60.6 + 80), abs=1e-4)
+    assert entered.high == pytest.approx(425 / (425 - 60.6 + 40), abs=1e-4)
+    assert entered.low < 425 / 500
+
+    chosen, _ = small_weights(replay, Weights(bits=16, entry_ns=20_000, where_faster=True))
+    assert chosen
+    assert chosen.low == chosen.expected == 1.0
+    assert chosen.high == entered.high
 
 
 # --- pointwise attention -----------------------------------------------------------------------------------------

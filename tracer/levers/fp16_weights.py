@@ -38,9 +38,9 @@ def apply(workload: Workload) -> Iterator[Workload]:
 
 def predict(replay: Replay) -> Predicted:
     """Layers with few rows read 16 bits a weight."""
-    from mmprof.analyzers.whatif.precision import small_weights  # noqa: PLC0415  (polars: 100 ms)
+    from mmprof.analyzers.whatif.weights import FP16_ENTRY_NS, Weights, small_weights  # noqa: PLC0415  (polars: 100 ms)
 
-    return small_weights(replay, bits=16)
+    return small_weights(replay, Weights(bits=16, entry_ns=FP16_ENTRY_NS))
 
 
 LEVER: Final = Lever(

@@ -53,9 +53,14 @@ def apply(workload: Workload) -> Iterator[Workload]:
 
 def predict(replay: Replay) -> Predicted:
     """Layers bound by compute multiply at the peak of int8; on a CPU, those with few rows read 8 bits a weight."""
-    from mmprof.analyzers.whatif.precision import int8_products, small_weights  # noqa: PLC0415  (polars: 100 ms)
+    from mmprof.analyzers.whatif.precision import int8_products  # noqa: PLC0415  (polars: 100 ms)
+    from mmprof.analyzers.whatif.weights import INT8_DYNAMIC_ENTRY_NS, Weights, small_weights  # noqa: PLC0415
 
-    return small_weights(replay) if replay.view.is_host else int8_products(replay)
+    return (
+        small_weights(replay, Weights(entry_ns=INT8_DYNAMIC_ENTRY_NS))
+        if replay.view.is_host
+        else int8_products(replay)
+    )
 
 
 LEVER: Final = Lever(

@@ -48,10 +48,10 @@ def apply(workload: Workload) -> Iterator[Workload]:
 
 def predict(replay: Replay) -> Predicted:
     """Layers with few rows read 4 bits a weight."""
-    from mmprof.analyzers.whatif.precision import small_weights  # noqa: PLC0415  (polars: 100 ms)
+    from mmprof.analyzers.whatif.weights import INT4_ENTRY_NS, Weights, small_weights  # noqa: PLC0415  (polars: 100 ms)
 
     # without AVX-512 a CPU unpacks four bits in the time that it reads sixteen in
-    return small_weights(replay, bits=4, bits_on_cpu=16)
+    return small_weights(replay, Weights(bits=4, bits_on_cpu=16, entry_ns=INT4_ENTRY_NS))
 
 
 LEVER: Final = Lever(

@@ -31,9 +31,9 @@ def apply(workload: Workload) -> Iterator[Workload]:
 
 def predict(replay: Replay) -> Predicted:
     """Layers with few rows read 8 bits a weight."""
-    from mmprof.analyzers.whatif.precision import small_weights  # noqa: PLC0415  (polars: 100 ms)
+    from mmprof.analyzers.whatif.weights import INT8_WEIGHTS_ENTRY_NS, Weights, small_weights  # noqa: PLC0415  (polars: 100 ms)
 
-    return small_weights(replay, eager_on_cpu=False)
+    return small_weights(replay, Weights(eager_on_cpu=False, entry_ns=INT8_WEIGHTS_ENTRY_NS))
 
 
 LEVER: Final = Lever(

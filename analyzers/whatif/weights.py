@@ -1,0 +1,174 @@
+"""What smaller weights gain in linear layers that few rows meet: fewer bytes to read, and another library's product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from mmprof.analyzers.findings.evidence import with_costs
+from mmprof.analyzers.findings.products import products
+from mmprof.analyzers.units import format_bytes, format_count, format_ns, format_share
+from mmprof.analyzers.whatif.changes import Change, HostAdded, Shortened
+from mmprof.analyzers.whatif.prediction import Case, Predicted, predicted
+
+if TYPE_CHECKING:
+    from mmprof.analyzers.whatif.replay import Replay
+
+# Up to this many rows a linear layer with smaller weights stays bound by reading them: `findings/weight_bandwidth.py`.
+FEW_ROWS: Final = 32
+PRODUCT_EFFICIENCY: Final = 0.55
+"""Of its roofline, what a CPU's product of a few rows with small weights is expected to reach: an assumption. FBGEMM's float16 products
+of 1, 3 and 5 rows with weights of 4 to 64 MB reached 0.42 to 0.85 of what a core reads on one AMD Zen 3, their median 0.55; MKL's float32
+products of 3 and 5 rows 0.17 to 0.4."""
+
+FP16_ENTRY_NS: Final = 15_000
+INT8_DYNAMIC_ENTRY_NS: Final = 50_000
+INT8_WEIGHTS_ENTRY_NS: Final = 30_000
+INT4_ENTRY_NS: Final = 12_000
+"""What a layer of 64 inputs and outputs took beyond torch's own, whose product is negligible at that size (torch 2.13, one core of a Zen 3,
+1 to 5 rows): `linear_dynamic_fp16` 14 to 18 us; `linear_dynamic` with its rows scaled 52 to 54 us, with one row 21 to 30 us; torchao's
+int8 weights 27 to 32 us; `_weight_int4pack_mm_for_cpu` in bfloat16 11 to 16 us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How a lever stores weights, and what it takes to use them.
+
+    Attributes:
+        bits: Bits of a weight.
+        bits_on_cpu: As many bits as a CPU needs the time to read of, where unpacking takes it longer; 0 for `bits`.
+        eager_on_cpu: Whether a CPU has a kernel that reads them without a compiler.
+        entry_ns: What a CPU takes for a call beside its product, beyond what it took before: another library is entered, or activations
+            are converted by operators of their own.
+        where_faster: Whether a layer keeps what it has where that is faster.
+    """
+
+    bits: int = 8
+    bits_on_cpu: int = 0
+    eager_on_cpu: bool = True
+    entry_ns: int = 0
+    where_faster: bool = False
+
+
+def small_weights(replay: Replay, weights: Weights) -> Predicted:
+    """Predict smaller weights: linear layers with few rows read fewer bytes."""
+    layers = products(replay.view).filter(
+        pl.col("class") == "linear", pl.col("m") <= FEW_ROWS, pl.col("second_bytes") > pl.col("first_bytes")
+    )  # fmt: skip
+    if layers.is_empty():
+        return None, f"no linear layer of known shape has at most {FEW_ROWS} rows"
+    layers = layers.with_columns(**_shares_left(replay, weights))
+    case = _on_cpu(replay, layers, weights) if replay.view.is_host else _on_device(replay, layers)
+    rows = rows_of_layers(replay, layers)["row"]
+    return predicted(replay, case, rows=rows, assumptions=_assumptions(replay, layers, weights))
+
+
+def _shares_left(replay: Replay, weights: Weights) -> dict[str, pl.Expr]:
+    """What is left of a layer's time: what is expected, and the least."""
+    read = pl.col("second_bytes") / pl.col("moved_bytes").clip(1)
+    element = pl.when(pl.col("dtype") == "float").then(32).otherwise(16)
+
+    def left(bits: int) -> pl.Expr:
+        return 1 - read.clip(0, 1) * (1 - bits / element).clip(0)
+
+    fewest = left(weights.bits)
+    if not replay.view.is_host:
+        return {"likely": fewest, "least": fewest}
+    # on a CPU another library multiplies: what the recorded one takes beyond its bytes does not stay
+    expected = left(weights.bits_on_cpu or weights.bits)
+    likely = _roofline_share(replay, expected) / PRODUCT_EFFICIENCY
+    return {
+        "likely": pl.min_horizontal(expected, likely),
+        "least": pl.min_horizontal(fewest, _roofline_share(replay, fewest)),
+    }
+
+
+def _roofline_share(replay: Replay, left: pl.Expr) -> pl.Expr:
+    """What the roofline leaves of a product's time when so much of its bytes is left."""
+    if replay.view.match is None:
+        return pl.lit(1.0)
+    spec = replay.view.match.spec
+    read_ns = left * pl.col("moved_bytes") / spec.bandwidth_bytes_per_s * 1e9
+    compute_ns = pl.col("flops") / (spec.peak("fp32") or float("inf")) * 1e9
+    return pl.max_horizontal(read_ns, compute_ns) / pl.col("own_ns").clip(1)
+
+
+def _on_device(replay: Replay, layers: pl.DataFrame) -> Case:
+    """What is bound by latency keeps its time: a launch takes as long as before."""
+    bound = layers.filter(pl.col("bound") == "memory")
+    return Case(
+        low=[],
+        expected=[layer_times(replay, bound, pl.col("likely"))],
+        high=[layer_times(replay, layers, pl.col("least"))],
+    )
+
+
+def _on_cpu(replay: Replay, layers: pl.DataFrame, weights: Weights) -> Case:
+    """A CPU launches nothing: what its operators take beyond their bytes is the library's."""
+    quick = replace(weights, entry_ns=weights.entry_ns // 2)
+    return Case(
+        low=[] if weights.where_faster else _entered(replay, layers, weights, ""),
+        expected=_entered(replay, layers, weights, "likely" if weights.eager_on_cpu else ""),
+        high=_entered(replay, layers, quick, "least"),
+    )
+
+
+def _entered(replay: Replay, layers: pl.DataFrame, weights: Weights, left: str) -> list[Change]:
+    """The layers with a share of their time left, the one of that column; all of it without a name."""
+    if weights.where_faster:
+        gained_ns = pl.col("own_ns") * (1 - pl.col(left))
+        layers = layers.filter(gained_ns > weights.entry_ns)
+    rows = rows_of_layers(replay, layers)["row"]
+    activities = replay.recorded.activities.filter(pl.col("row").is_in(rows.implode()))
+    entries = HostAdded(activities["node"].unique(), weights.entry_ns)
+    return [layer_times(replay, layers, pl.col(left)), entries] if left else [entries]
+
+
+def _assumptions(replay: Replay, layers: pl.DataFrame, weights: Weights) -> list[str]:
+    read = format_bytes(int(layers["second_bytes"].sum()))
+    if not replay.view.is_host:
+        bound = layers.filter(pl.col("bound") == "memory").height
+        return [
+            f"{format_count(bound, 'linear layer call')} bound by memory read weights of {weights.bits} bits instead of {read} in all; "
+            "high: those bound by latency shrink as much",
+            "low: nothing is gained, because the weights are written out in full before each product (eager mode does)",
+        ]
+    return [
+        f"{format_count(layers.height, 'linear layer call')} with few rows read weights of {weights.bits} bits instead of {read} in all"
+        f"{_how_fast(weights)}",
+        f"a call takes {format_ns(weights.entry_ns)} more to enter, as measured on one CPU{', where that is less than what it gains' * weights.where_faster}; high: half of it",
+        f"low{' and expected' * (not weights.eager_on_cpu)}: nothing is gained, because the weights are written out in full before each product (eager "
+        f"mode does{' on a CPU, where 0.3 to 1.2 times the speed was measured' * (not weights.eager_on_cpu)})",
+    ]
+
+
+def _how_fast(weights: Weights) -> str:
+    """What is assumed of another library's products on a CPU."""
+    unpacked = f", which take as long to unpack as {weights.bits_on_cpu} bits to read" * (
+        weights.bits_on_cpu > weights.bits
+    )
+    return (
+        f"{unpacked}; the product of another library reaches {format_share(PRODUCT_EFFICIENCY)} of its roofline, or is as far from it as the "
+        "recorded one where that is nearer; high: it takes its roofline"
+    )
+
+
+def times(activities: pl.DataFrame, left: pl.Expr) -> Shortened:
+    """Activities with a share of their time left."""
+    return Shortened(activities.select("row", left_ns=(pl.col("dur_ns") * left).round()))
+
+
+def layer_times(replay: Replay, layers: pl.DataFrame, left: pl.Expr) -> Shortened:
+    """The activities of layers' operators with a share of their time left."""
+    share = layers.select("op_row", left=left)
+    return times(rows_of_layers(replay, share), pl.col("left"))
+
+
+def rows_of_layers(replay: Replay, layers: pl.DataFrame) -> pl.DataFrame:
+    """All activities of the layers' operators: `row`, `op_row`, `dur_ns`, and `left` where the layers have it."""
+    costed = with_costs(replay.view).select("row", "op_row", "dur_ns")
+    return costed.join(
+        layers.select("op_row", *(["left"] * ("left" in layers.columns))), on="op_row"
+    )
