@@ -376,6 +376,9 @@ def test_the_page_of_a_store_made_by_hand() -> None:
             measured("autoquant", None, verdict="failed", reason=hostile, output_check=None),
             stacked(LLAMA, [rung(["sdpa"], 2.0), rung(["sdpa", "dtype"], 8.0, "lossy")]),
             stacked(Case("hstu", "H-A", "small"), [rung(["torch_compile"], 2.0)]),
+            stacked(
+                Case("llama", "T-T", "small", requests=8), [rung(["continuous_batching"], 8.0)]
+            ),
             stacked(Case("diffusion", "T-I", "small"), [rung(["sdpa"], 99.0)]),
         ],
     )
@@ -407,7 +410,10 @@ def test_the_page_of_a_store_made_by_hand() -> None:
     ) in shown
     # diffusion is none of the paper's families: sqrt(2 * 2) = 2, sqrt(8 * 2) = 4
     assert "Geometric mean over 2 of the paper's 4 families (llama, hstu;" in shown
-    assert "| best exact stacks | 2.000x (2.000x to 2.000x) |" in shown
+    assert "| best exact stacks, of one request at a time | 2.000x (2.000x to 2.000x) |" in shown
+    # with eight requests: the root of llama's 2 * 8 is 4, and that of 4 * 2 is 2.828
+    several = "best exact stacks, with llama T-T, 8 requests as a task, too"
+    assert f"| {several} | 2.828x (2.828x to 2.828x) |" in shown
     assert "| 4.000x (4.000x to 4.000x) *synthetic* |" in shown
     assert "| 3.88x |" in shown
 
@@ -473,7 +479,10 @@ def test_the_command_of_a_search() -> None:
 
     assert given[:4] == ["-m", "mmprof", "optimize", "chameleon"]
     assert {"--task=T-I", "--size=small", "--output-length=64", "--budget=90s"} <= set(given)
-    assert not [option for option in given if option.startswith("--device")]
+    assert not [option for option in given if option.startswith(("--device", "--set"))]
+
+    several = command(setting(Case("llama", "T-T", "small", requests=8)), Path("runs"), 90.0)
+    assert "--set=requests=8" in several
 
 
 def test_the_requests_are_of_tasks_that_the_families_have() -> None:

@@ -43,14 +43,26 @@ TASKS: Final = {
 }
 """What is told of each family; Seamless encodes its input twice where it makes speech of speech."""
 
-_SHORTER: Final = {("chameleon", "small"): 64, ("diffusion", "small"): 4}
-"""Whole requests of these take a quarter of a minute on a CPU; each of their steps does what the others do."""
+SERVED: Final = {"llama": 8}
+"""Requests of a run beside the run of one, where a family serves several: levers that schedule apply to no other."""
+
+_SHORTER: Final = {
+    ("chameleon", "small", 0): 64,
+    ("diffusion", "small", 0): 4,
+    ("llama", "small", 8): 16,
+}
+"""Whole runs of these take a quarter of a minute on a CPU, or nearly; each of their steps does what the others do."""
 
 
 def cases(names: Iterable[str], size: str, *, whole: bool) -> list[Case]:
-    """The requests of some families, in their order."""
+    """The runs of some families, in their order."""
     lengths = {} if whole else _SHORTER
-    return [Case(n, task, size, lengths.get((n, size), 0)) for n in names for task in TASKS[n]]
+    return [
+        Case(name, task, size, lengths.get((name, size, requests), 0), requests)
+        for name in names
+        for task in TASKS[name]
+        for requests in dict.fromkeys((0, SERVED.get(name, 0)))
+    ]
 
 
 def main() -> None:
@@ -97,7 +109,8 @@ def _write(given: argparse.Namespace) -> int:
 def _settings(given: argparse.Namespace) -> list[Setting]:
     effort = Effort(given.precision, given.max_time, given.time_limit, given.threads)
     listed = cases(given.families, given.size, whole=given.whole)
-    chosen = (case for case in listed if not given.tasks or case.task in given.tasks)
+    wanted = (case for case in listed if not given.tasks or case.task in given.tasks)
+    chosen = (case for case in wanted if case.requests or not given.several)
     return [Setting(case, given.device, effort) for case in chosen]
 
 
@@ -139,6 +152,7 @@ def _what(parser: argparse.ArgumentParser, *, max_time: float) -> None:
     parser.add_argument(
         "--tasks", nargs="+", metavar="TASK", help="of these families; default: all"
     )
+    parser.add_argument("--several", action="store_true", help="only runs of several requests")
     parser.add_argument("--device", default="", help="a torch device; default: the accelerator")
     parser.add_argument("--whole", action="store_true", help="requests of full length")
     parser.add_argument("--precision", type=float, default=0.02, metavar="SHARE")

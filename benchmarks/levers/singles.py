@@ -203,7 +203,8 @@ class Session:
 def subject_of(setting: Setting) -> Subject:
     """A setting as the tracer takes it."""
     case = setting.case
-    wish = Wish(task=case.task, size=case.size, output_length=case.output_length)
+    settings = (f"requests={case.requests}",) if case.requests else ()
+    wish = Wish(task=case.task, size=case.size, output_length=case.output_length, settings=settings)
     return Subject(family=families()[case.family], wish=wish, device=setting.device)
 
 

@@ -53,6 +53,7 @@ def command(setting: Setting, runs: Path, budget_s: float) -> list[str]:
         "task": case.task,
         "size": case.size,
         "output-length": case.output_length or "",
+        "set": f"requests={case.requests}" if case.requests else "",
         "device": setting.device,
         "budget": f"{budget_s:g}s",
         "precision": effort.precision,

@@ -18,25 +18,28 @@ from mmprof.tracer.verify_sides import Effort
 
 
 class Case(Struct, frozen=True):
-    """A request of a model family.
+    """A run of a model family: a request, or several.
 
     Attributes:
         family: Its name.
         task: One of its tasks.
         size: One of its sizes.
         output_length: Tokens or steps to make; 0 for the family's own.
+        requests: How many requests a run serves, where it serves several; else 0.
     """
 
     family: str
     task: str
     size: str
     output_length: int = 0
+    requests: int = 0
 
     @property
     def name(self) -> str:
         """What a reader calls it."""
         shorter = f", output length {self.output_length}" if self.output_length else ""
-        return f"{self.family} {self.task}{shorter}"
+        several = f", {self.requests} requests" if self.requests else ""
+        return f"{self.family} {self.task}{several}{shorter}"
 
 
 class Setting(Struct, frozen=True):
