@@ -44,7 +44,7 @@ class Plan:
         options: What the profiler records.
         limits: How often the workload runs, and how much of it is recorded.
         force: Whether to replace existing files.
-        again: Whether to record again where that is much slower than running; the fastest recording is kept.
+        again: Whether to record again where that is much slower than running (`takes.least_disturbed`).
         progress: Told what begins.
     """
 
@@ -196,7 +196,9 @@ def _kept(workload: Workload, plan: Plan, known: _Known, steps: int) -> _Take:
     kept, taken_s = least_disturbed(take, _comparable_s, median(known.runs_s))
     if len(taken_s) > 1:
         each = ", ".join(f"{seconds:.3g} s" for seconds in taken_s)
-        known.notes.append(f"recorded {len(taken_s)} times, the fastest is kept: {each}")
+        known.notes.append(
+            f"recorded {len(taken_s)} times ({each}): the fastest after the first is kept"
+        )
     return kept
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -10,19 +11,19 @@ T = TypeVar("T")
 _DISTURBED: Final = 1.3
 """A recording that takes so many times as long as an un-profiled run says little of it."""
 
-_FEW: Final = 3
+_TRIES: Final = 3
 _LONG_S: Final = 10.0
-"""Few recordings are made of a request that takes less than this, ..."""
-
-_MANY: Final = 8
-_TOGETHER_S: Final = 5.0
-"""... and many while all took less than this: memory was often in order again at the fifth recording, seldom earlier."""
+"""Recordings that take this long are not repeated."""
 
 
 def least_disturbed(
     take: Callable[[], T], elapsed_s: Callable[[T], float | None], usual_s: float
 ) -> tuple[T, list[float]]:
-    """Record, again while that is much slower than running, and keep the fastest recording.
+    """Record, again while that is much slower than running.
+
+    The first recording is given up before the second is made. What a profiler keeps lies between the tensors of a request, so that
+    those of the next one do not fit where they lay, and each takes new pages: twice the time where tensors are large. Once its memory
+    is given back, the next recording finds room for both. Of the others the fastest is kept.
 
     Args:
         take: Makes a recording.
@@ -32,20 +33,23 @@ def least_disturbed(
     Returns:
         What is kept, and the seconds of each recording.
     """
-    kept: T | None = None
+    kept: tuple[float, T] | None = None
     taken_s: list[float] = []
     while True:
         last = take()
         seconds = elapsed_s(last)
         if seconds is None:
             return last, taken_s
-        if kept is None or seconds < min(taken_s):
-            kept = last
         taken_s.append(seconds)
-        if seconds <= _DISTURBED * usual_s or not _may_go_on(taken_s):
-            return kept, taken_s
+        if kept is None or seconds < kept[0]:
+            kept = seconds, last
+        if not _should_repeat(taken_s, usual_s):
+            return kept[1], taken_s
+        if len(taken_s) == 1:
+            kept = None
+        del last
+        gc.collect()  # what a profiler found is held by cycles
 
 
-def _may_go_on(taken_s: list[float]) -> bool:
-    few = len(taken_s) < _FEW and taken_s[-1] < _LONG_S
-    return few or (len(taken_s) < _MANY and sum(taken_s) < _TOGETHER_S)
+def _should_repeat(taken_s: list[float], usual_s: float) -> bool:
+    return len(taken_s) < _TRIES and _DISTURBED * usual_s < taken_s[-1] < _LONG_S

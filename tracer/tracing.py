@@ -71,7 +71,13 @@ def _traced(subject: Subject, path: Path, manner: Manner) -> Recording:
         built.device, stacks=manner.stacks, memory=manner.memory, modules=manner.modules
     )
     plan = Plan(
-        path, built.device, options, manner.limits, force=manner.force, progress=manner.progress
+        path,
+        built.device,
+        options,
+        manner.limits,
+        force=manner.force,
+        again=not manner.stacks,  # stacks make every recording slow
+        progress=manner.progress,
     )
     return record(built.workload, plan, ceilings=measured, notes=built.notes)
 
