@@ -24,7 +24,7 @@ from benchmarks.levers.figures import (
 )
 from benchmarks.levers.left_page import left_section
 from benchmarks.levers.page import EMPTY, page
-from benchmarks.levers.singles import Plan, Session, readable, result_of
+from benchmarks.levers.singles import Plan, Session, readable, result_of, subject_of
 from benchmarks.levers.stacks import command, search
 from benchmarks.levers.store import (
     Case,
@@ -491,6 +491,14 @@ def test_the_requests_are_of_tasks_that_the_families_have() -> None:
     assert TASKS.keys() == known.keys()
     assert all(case.task in known[case.family] for case in cases(TASKS, "small", whole=False))
     assert {c.output_length for c in cases(TASKS, "small", whole=True)} == {0}
+
+
+def test_a_family_that_serves_several_requests_has_a_run_of_them() -> None:
+    served = [case for case in cases(["hstu", "llama"], "tiny", whole=False) if case.requests]
+
+    assert [case.name for case in served] == ["llama T-T, 8 requests"]
+    assert subject_of(setting(served[0])).wish.settings == ("requests=8",)
+    assert subject_of(setting(LLAMA)).wish.settings == ()
 
 
 def test_write_keeps_what_stands_outside_the_marks(tmp_path: Path) -> None:

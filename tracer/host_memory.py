@@ -61,8 +61,15 @@ def _tell_malloc(settings: dict[int, int]) -> None:
 
 def page_faults(run: Callable[[], object]) -> int:
     """Pages that the system had to give this process during a run, files that are in memory already among them."""
-    import resource  # noqa: PLC0415  (not on every system)
-
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    before = pages_so_far()
     run()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    return pages_so_far() - before
+
+
+def pages_so_far() -> int:
+    """Pages that the system had to give this process since it began; 0 on a system that does not say."""
+    try:
+        import resource  # noqa: PLC0415  (not on every system)
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

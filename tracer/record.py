@@ -19,7 +19,7 @@ from mmprof.tracer.order import Limits, Progress, silent
 from mmprof.tracer.phases import listening
 from mmprof.tracer.recorder import Recorder
 from mmprof.tracer.sidecar import failure_of, sidecar_of, workload_facts, write_sidecar
-from mmprof.tracer.takes import least_disturbed
+from mmprof.tracer.takes import Cost, least_disturbed
 from mmprof.tracer.timing import summarized, timed, timed_runs
 from mmprof.tracer.trace_files import TraceFile
 
@@ -193,17 +193,17 @@ def _kept(workload: Workload, plan: Plan, known: _Known, steps: int) -> _Take:
 
     if not (plan.again and known.runs_s):
         return take()
-    kept, taken_s = least_disturbed(take, _comparable_s, median(known.runs_s))
-    if len(taken_s) > 1:
+    kept, taken_s = least_disturbed(take, _comparable_cost, median(known.runs_s))
+    if len(taken_s) > 1 and _comparable_cost(kept):
         each = ", ".join(f"{seconds:.3g} s" for seconds in taken_s)
         known.notes.append(
-            f"recorded {len(taken_s)} times ({each}): the fastest after the first is kept"
+            f"recorded {len(taken_s)} times ({each}): new pages of memory made the first one slow"
         )
     return kept
 
 
-def _comparable_s(take: _Take) -> float | None:
-    return None if take.error or not take.whole else take.recorder.elapsed_s
+def _comparable_cost(take: _Take) -> Cost | None:
+    return None if take.error or not take.whole else take.recorder.cost
 
 
 def _take(workload: Workload, plan: Plan, steps: int) -> _Take:

@@ -14,8 +14,10 @@ from torch.profiler import ProfilerAction, profile
 from mmprof.analyzers.errors import MmprofError
 from mmprof.analyzers.sidecar import ProfilerOptions
 from mmprof.tracer.devices import activities_of, synchronize
+from mmprof.tracer.host_memory import pages_so_far
 from mmprof.tracer.modules import ModuleAnnotations, prime_profiler
 from mmprof.tracer.phases import Listener
+from mmprof.tracer.takes import Cost
 from mmprof.tracer.trace_files import TraceFile, rank_of_process, write_trace
 
 if TYPE_CHECKING:
@@ -35,6 +37,11 @@ class Recorder:
         models: Models by name, whose modules are annotated, the only one also around all that runs; None for every
             module that runs.
         schedule: Which steps to record (`torch.profiler.schedule`); None for all.
+
+    Attributes:
+        running: Whether it records now.
+        elapsed_s: Seconds between start and stop.
+        new_pages: Pages of memory that the system had to give the process between them.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class Recorder:
         )
         self.running = False
         self.elapsed_s = 0.0
+        self.new_pages = 0
 
     def start(self) -> None:
         """Begin to record.
@@ -79,7 +87,13 @@ class Recorder:
             self._modules.open_root()
         self._add_rank()
         self.running = True
+        self._pages_before = pages_so_far()
         self._started_s = time.perf_counter()
+
+    @property
+    def cost(self) -> Cost:
+        """What was recorded took so long."""
+        return Cost(self.elapsed_s, self.new_pages)
 
     def stop(self) -> None:
         """End recording; what is open ends here. Does nothing where recording has ended.
@@ -92,6 +106,7 @@ class Recorder:
         self.running = False
         synchronize(self._device)
         self.elapsed_s = time.perf_counter() - self._started_s
+        self.new_pages = pages_so_far() - self._pages_before
         if self._modules is not None:
             self._modules.__exit__(None, None, None)
         # Stopping a recording that another profiler has ended would crash the process.

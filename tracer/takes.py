@@ -4,46 +4,61 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
-_DISTURBED: Final = 1.3
-"""A recording that takes so many times as long as an un-profiled run says little of it."""
+_SLOW: Final = 1.3
+_PAGE_S: Final = 1e-6
+"""A new page took 2 us and more on a virtual machine; without one it takes less."""
+_PAGES_SHARE: Final = 0.15
+"""A recording is disturbed where it takes `_SLOW` times as long as a run, and new pages at least this share of that."""
 
 _TRIES: Final = 3
 _LONG_S: Final = 10.0
 """Recordings that take this long are not repeated."""
 
 
+class Cost(NamedTuple):
+    """What a recorded request took.
+
+    Attributes:
+        seconds: As long as it took.
+        new_pages: Pages of memory that the system had to give; 0 where it does not say.
+    """
+
+    seconds: float
+    new_pages: int
+
+
 def least_disturbed(
-    take: Callable[[], T], elapsed_s: Callable[[T], float | None], usual_s: float
+    take: Callable[[], T], cost: Callable[[T], Cost | None], usual_s: float
 ) -> tuple[T, list[float]]:
-    """Record, again while that is much slower than running.
+    """Record, again while new pages make that much slower than running; the recording with the fewest of them is kept.
 
     The first recording is given up before the second is made. What a profiler keeps lies between the tensors of a request, so that
     those of the next one do not fit where they lay, and each takes new pages: twice the time where tensors are large. Once its memory
-    is given back, the next recording finds room for both. Of the others the fastest is kept.
+    is given back, the next recording finds room for both.
 
     Args:
         take: Makes a recording.
-        elapsed_s: Its seconds; None where they do not compare with a run, which ends recording with that one.
+        cost: What its request took; None where that does not compare with a run, which ends recording with that one.
         usual_s: Seconds of an un-profiled run.
 
     Returns:
-        What is kept, and the seconds of each recording.
+        What is kept, and the seconds of each recording that compares.
     """
-    kept: tuple[float, T] | None = None
+    kept: tuple[int, T] | None = None
     taken_s: list[float] = []
     while True:
         last = take()
-        seconds = elapsed_s(last)
-        if seconds is None:
+        took = cost(last)
+        if took is None:
             return last, taken_s
-        taken_s.append(seconds)
-        if kept is None or seconds < kept[0]:
-            kept = seconds, last
-        if not _should_repeat(taken_s, usual_s):
+        taken_s.append(took.seconds)
+        if kept is None or took.new_pages < kept[0]:
+            kept = took.new_pages, last
+        if len(taken_s) == _TRIES or not _is_disturbed(took, usual_s):
             return kept[1], taken_s
         if len(taken_s) == 1:
             kept = None
@@ -51,5 +66,6 @@ def least_disturbed(
         gc.collect()  # what a profiler found is held by cycles
 
 
-def _should_repeat(taken_s: list[float], usual_s: float) -> bool:
-    return len(taken_s) < _TRIES and _DISTURBED * usual_s < taken_s[-1] < _LONG_S
+def _is_disturbed(took: Cost, usual_s: float) -> bool:
+    slow = _SLOW * usual_s < took.seconds < _LONG_S
+    return slow and took.new_pages * _PAGE_S > _PAGES_SHARE * usual_s

@@ -182,9 +182,9 @@ class Trial:
         return Recorded()
 
     def _profile(self, asked: Profile) -> Reply:
-        """Record a request, again where that is much slower than running it."""
+        """Record a request, again where that disturbed it."""
         usual_s = timed(self._workload.run, self._device)
-        recorder, _ = least_disturbed(self._recorded, lambda each: each.elapsed_s, usual_s)
+        recorder, _ = least_disturbed(self._recorded, lambda each: each.cost, usual_s)
         recorder.export(Path(asked.path), force=True)
         return Profiled()
 

@@ -20,16 +20,19 @@ if TYPE_CHECKING:
 FEW_ROWS: Final = 32
 PRODUCT_EFFICIENCY: Final = 0.55
 """Of its roofline, what a CPU's product of a few rows with small weights is expected to reach: an assumption. FBGEMM's float16 products
-of 1, 3 and 5 rows with weights of 4 to 64 MB reached 0.42 to 0.85 of what a core reads on one AMD Zen 3, their median 0.55; MKL's float32
-products of 3 and 5 rows 0.17 to 0.4."""
+of 1, 3 and 5 rows with weights of 4 to 64 MB in float32 reached 0.42 to 0.85 of what a core reads on one AMD Zen 3, their median 0.55;
+MKL's float32 products of 3 and 5 rows 0.17 to 0.4. int8 and int4 are expected to reach as much."""
 
+# What a layer of 64 inputs and outputs took beyond torch's own, whose product is negligible at that size (torch 2.13, one core of a Zen 3,
+# 1 to 5 rows).
 FP16_ENTRY_NS: Final = 15_000
+"""`linear_dynamic_fp16` took 14 to 18 us."""
 INT8_DYNAMIC_ENTRY_NS: Final = 50_000
+"""`linear_dynamic` with its rows scaled took 52 to 54 us; a single row, which is not scaled, 21 to 30 us."""
 INT8_WEIGHTS_ENTRY_NS: Final = 30_000
+"""torchao's int8 weights took 27 to 32 us."""
 INT4_ENTRY_NS: Final = 12_000
-"""What a layer of 64 inputs and outputs took beyond torch's own, whose product is negligible at that size (torch 2.13, one core of a Zen 3,
-1 to 5 rows): `linear_dynamic_fp16` 14 to 18 us; `linear_dynamic` with its rows scaled 52 to 54 us, with one row 21 to 30 us; torchao's
-int8 weights 27 to 32 us; `_weight_int4pack_mm_for_cpu` in bfloat16 11 to 16 us."""
+"""`_weight_int4pack_mm_for_cpu` in bfloat16 took 11 to 16 us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,41 +110,69 @@ def _on_device(replay: Replay, layers: pl.DataFrame) -> Case:
 
 def _on_cpu(replay: Replay, layers: pl.DataFrame, weights: Weights) -> Case:
     """A CPU launches nothing: what its operators take beyond their bytes is the library's."""
+    layers = layers.join(_calls(replay, layers), on="op_row")
     quick = replace(weights, entry_ns=weights.entry_ns // 2)
+    nothing_gained = [] if weights.where_faster else [_entries(layers, weights)]
+    likely = _entered(replay, layers, weights, "likely")
     return Case(
-        low=[] if weights.where_faster else _entered(replay, layers, weights, ""),
-        expected=_entered(replay, layers, weights, "likely" if weights.eager_on_cpu else ""),
+        low=nothing_gained,
+        expected=likely if weights.eager_on_cpu else nothing_gained,
         high=_entered(replay, layers, quick, "least"),
     )
 
 
+def _calls(replay: Replay, layers: pl.DataFrame) -> pl.DataFrame:
+    """The first call of each layer's operator, and its time in the replay, without what recording cost: `op_row`, `node`, `base_ns`."""
+    times_ns = replay.base.activities.select("row", "node", base_ns="dur_ns")
+    rows = rows_of_layers(replay, layers.select("op_row")).select("row", "op_row")
+    return rows.join(times_ns, on="row").group_by("op_row").agg(pl.col("node").min(), pl.col("base_ns").sum())  # fmt: skip
+
+
 def _entered(replay: Replay, layers: pl.DataFrame, weights: Weights, left: str) -> list[Change]:
-    """The layers with a share of their time left, the one of that column; all of it without a name."""
+    """The layers with a share of their recorded time left, the one of that column, and what entering them costs."""
     if weights.where_faster:
-        gained_ns = pl.col("own_ns") * (1 - pl.col(left))
-        layers = layers.filter(gained_ns > weights.entry_ns)
-    rows = rows_of_layers(replay, layers)["row"]
-    activities = replay.recorded.activities.filter(pl.col("row").is_in(rows.implode()))
-    entries = HostAdded(activities["node"].unique(), weights.entry_ns)
-    return [layer_times(replay, layers, pl.col(left)), entries] if left else [entries]
+        left_ns = pl.col("own_ns") * pl.col(left)
+        layers = layers.filter(pl.col("base_ns") - left_ns > weights.entry_ns)
+    return [layer_times(replay, layers, pl.col(left)), _entries(layers, weights)]
+
+
+def _entries(layers: pl.DataFrame, weights: Weights) -> HostAdded:
+    return HostAdded(layers["node"], weights.entry_ns)
 
 
 def _assumptions(replay: Replay, layers: pl.DataFrame, weights: Weights) -> list[str]:
-    read = format_bytes(int(layers["second_bytes"].sum()))
+    read, bits = format_bytes(int(layers["second_bytes"].sum())), weights.bits
     if not replay.view.is_host:
         bound = layers.filter(pl.col("bound") == "memory").height
         return [
-            f"{format_count(bound, 'linear layer call')} bound by memory read weights of {weights.bits} bits instead of {read} in all; "
+            f"{format_count(bound, 'linear layer call')} bound by memory read weights of {bits} bits instead of {read} in all; "
             "high: those bound by latency shrink as much",
             "low: nothing is gained, because the weights are written out in full before each product (eager mode does)",
         ]
+    calls = format_count(layers.height, "linear layer call")
+    read_less = f"{calls} with few rows read weights of {bits} bits instead of {read} in all"
+    entry = (
+        f"{format_ns(weights.entry_ns)} more to enter, as measured on one CPU (high: half of it)"
+    )
+    if weights.where_faster:
+        return [
+            f"{read_less}, where that gains more than it takes: a call takes {entry}{_how_fast(weights)}",
+            "low: every layer keeps what it has",
+        ]
     return [
-        f"{format_count(layers.height, 'linear layer call')} with few rows read weights of {weights.bits} bits instead of {read} in all"
-        f"{_how_fast(weights)}",
-        f"a call takes {format_ns(weights.entry_ns)} more to enter, as measured on one CPU{', where that is less than what it gains' * weights.where_faster}; high: half of it",
-        f"low{' and expected' * (not weights.eager_on_cpu)}: nothing is gained, because the weights are written out in full before each product (eager "
-        f"mode does{' on a CPU, where 0.3 to 1.2 times the speed was measured' * (not weights.eager_on_cpu)})",
+        f"{read_less}{_how_fast(weights) if weights.eager_on_cpu else '; high: their product takes its roofline'}",
+        f"a call takes {entry}",
+        _nothing_gained(weights),
     ]
+
+
+def _nothing_gained(weights: Weights) -> str:
+    if weights.eager_on_cpu:
+        return "low: the calls are entered, and nothing is gained"
+    return (
+        "low and expected: the calls are entered, and nothing is gained, because the weights are written out in full before each "
+        "product (eager mode does on a CPU, where 0.3 to 1.2 times the speed was measured)"
+    )
 
 
 def _how_fast(weights: Weights) -> str:

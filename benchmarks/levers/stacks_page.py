@@ -107,12 +107,13 @@ def _means(found: Mapping[Case, Verification]) -> Iterator[str]:
         f"Geometric mean over {len(present)} of the paper's {len(PAPER_FAMILIES)} families ({', '.join(present)}; a family with "
         "several tasks counts once, by their geometric mean; where nothing helped, as 1):"
     )
-    several = " and ".join(case.name for case in ours if case.requests)
+    counted = {case: each for case, each in ours.items() if case.family in present}
+    several = " and ".join(markdown_text(case.name) for case in counted if case.requests)
     yield markdown(
         [
             ["what", "speedup"],
             *_both_means(single, "of one request at a time"),
-            *(_both_means(ours, f"with {several} as a task, too") if several else ()),
+            *(_both_means(counted, f"with {several} as a task, too") if several else ()),
             [
                 "the paper's headline, on its own models and GPUs (arXiv 2410.00215)",
                 f"{PAPER_SPEEDUP}x",

@@ -77,22 +77,37 @@ def negations_in(path: Path) -> int:
     return sum(event["name"] == "aten::neg" for event in events_in(path))
 
 
-def test_a_recording_much_slower_than_running_is_made_again(tmp_path: Path) -> None:
-    workload = sleeping(0.2, 0.2, 0.8, 0.5, 0.2)
-    again = replace(plan(tmp_path / "t.json", Limits(warmups=0, repeats=2)), again=True)
-    record(workload, again)
+def touching(*mebibytes: int) -> Workload:
+    """Each run takes 0.1 s, and so much new memory; with as many operators as runs were before it."""
+    left, held = list(enumerate(mebibytes)), []
 
-    # the runs are numbered from 0, the fastest recording is the fifth run
-    assert negations_in(tmp_path / "t.json") == 4
+    def run() -> None:
+        number, size = left.pop(0)
+        time.sleep(0.1)
+        held.append(torch.ones(size << 18) if size else None)
+        time.sleep(size / 1000)
+        for _ in range(number):
+            torch.ones(2).neg()
+
+    return Workload("touching", {}, run)
+
+
+def test_a_recording_that_new_pages_make_slow_is_made_again(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    again = replace(plan(tmp_path / "t.json", Limits(warmups=0, repeats=2)), again=True)
+    record(touching(0, 0, 200, 0), again)  # 51,200 pages
+
+    # the runs are numbered from 0: the second recording is the fourth run
+    assert negations_in(tmp_path / "t.json") == 3
     sidecar = read_sidecar(tmp_path / "t.json")
     assert sidecar is not None
-    assert sidecar.timing.profiled_s == pytest.approx(0.2, abs=0.1)
-    assert [n for n in sidecar.notes if n.startswith("recorded 3 times (0.8")]
+    assert sidecar.timing.profiled_s == pytest.approx(0.1, abs=0.09)
+    assert [note for note in sidecar.notes if note.startswith("recorded 2 times (0.")]
 
 
-def test_a_recording_as_fast_as_running_is_made_once(tmp_path: Path) -> None:
+def test_a_recording_that_is_slow_without_new_pages_is_made_once(tmp_path: Path) -> None:
     again = replace(plan(tmp_path / "t.json", Limits(warmups=0, repeats=2)), again=True)
-    recording = record(sleeping(0.3, 0.3, 0.3), again)  # a fourth run would fail
+    recording = record(sleeping(0.05, 0.05, 0.3), again)  # a fourth run would fail
 
     assert recording.error is None
     assert negations_in(tmp_path / "t.json") == 2
@@ -100,11 +115,13 @@ def test_a_recording_as_fast_as_running_is_made_once(tmp_path: Path) -> None:
 
 
 def test_a_failure_of_a_recording_is_not_hidden_by_one_before_it(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
     again = replace(plan(tmp_path / "t.json", Limits(warmups=0, repeats=2)), again=True)
-    recording = record(sleeping(0.05, 0.05, 0.4), again)  # there is no time for a second one
+    recording = record(touching(0, 0, 200), again)  # there is no run for a second one
 
     assert isinstance(recording.error, IndexError)
     assert recording.sidecar.error is not None
+    assert not [note for note in recording.sidecar.notes if note.startswith("recorded")]
 
 
 def test_the_sidecar_says_what_was_run(tmp_path: Path) -> None:

@@ -4,39 +4,54 @@ from __future__ import annotations
 
 import weakref
 
-from mmprof.tracer.takes import least_disturbed
+from mmprof.tracer.takes import Cost, least_disturbed
+
+MANY = 10**6
+"""Pages that take a second."""
 
 
-def kept(*durations_s: float | None, usual_s: float = 1.0) -> tuple[int, list[float]]:
-    """Which recording of those that take so long is kept, by its number, and the seconds of each that was made."""
-    left = iter(enumerate(durations_s))
-    (number, _), taken_s = least_disturbed(lambda: next(left), lambda take: take[1], usual_s)
+def kept(*takes: tuple[float, int] | None, usual_s: float = 1.0) -> tuple[int, list[float]]:
+    """Which recording with such seconds and new pages is kept, by its number, and the seconds of each that was made."""
+    left = iter(enumerate(takes))
+
+    def cost(take: tuple[int, tuple[float, int] | None]) -> Cost | None:
+        return Cost(*take[1]) if take[1] else None
+
+    (number, _), taken_s = least_disturbed(lambda: next(left), cost, usual_s)
     return number, taken_s
 
 
 def test_a_recording_as_fast_as_running_is_the_only_one() -> None:
-    assert kept(1.3) == (0, [1.3])
+    assert kept((1.3, MANY)) == (0, [1.3])
 
 
-def test_recording_goes_on_until_one_is_as_fast_as_running() -> None:
-    assert kept(2.0, 1.9, 1.2) == (2, [2.0, 1.9, 1.2])
+def test_a_recording_that_is_slow_for_the_profiler_alone_is_the_only_one() -> None:
+    assert kept((2.6, 150_000)) == (0, [2.6])  # 0.15 s of new pages, where a run takes 1 s
 
 
-def test_always_slow_recordings_end_after_three() -> None:
-    assert kept(9.0, 9.0, 9.0) == (1, [9.0, 9.0, 9.0])
+def test_recording_goes_on_until_no_new_pages_make_it_slow() -> None:
+    assert kept((2.0, MANY), (1.9, MANY), (1.2, 0)) == (2, [2.0, 1.9, 1.2])
+    assert kept((2.0, MANY), (1.9, 150_000)) == (1, [2.0, 1.9])
+
+
+def test_it_ends_after_three_and_keeps_the_fewest_pages_but_the_first_is_given_up() -> None:
+    assert kept((2.0, MANY), (2.2, MANY + 9), (2.1, MANY + 8)) == (2, [2.0, 2.2, 2.1])
+    assert kept((2.0, MANY), (2.2, MANY + 8), (2.1, MANY + 9)) == (1, [2.0, 2.2, 2.1])
 
 
 def test_long_recordings_are_not_repeated() -> None:
-    assert kept(10.0) == (0, [10.0])
-
-
-def test_of_slow_recordings_the_fastest_is_kept_but_for_the_first_which_is_given_up() -> None:
-    assert kept(2.0, 4.0, 3.0) == (2, [2.0, 4.0, 3.0])
-    assert kept(2.0, 3.0, 4.0) == (1, [2.0, 3.0, 4.0])
+    assert kept((10.0, 9 * MANY)) == (0, [10.0])
 
 
 def test_one_that_does_not_compare_ends_it_and_is_kept() -> None:
-    assert kept(2.0, None, 0.5) == (1, [2.0])
+    assert kept((2.0, MANY), None, (0.5, 0)) == (1, [2.0])
+
+
+class Take:
+    """A recording in a cycle, as the profiler's are."""
+
+    def __init__(self) -> None:
+        self.cycle = self
 
 
 def test_the_memory_of_the_first_is_given_back_before_the_second() -> None:
@@ -48,12 +63,5 @@ def test_the_memory_of_the_first_is_given_back_before_the_second() -> None:
         alive.add(made := Take())
         return made
 
-    least_disturbed(take, lambda _: 2.0, 1.0)
-    assert before == [0, 0, 1]  # the second is kept: it may be the fastest
-
-
-class Take:
-    """A recording in a cycle, as the profiler's are."""
-
-    def __init__(self) -> None:
-        self.cycle = self
+    least_disturbed(take, lambda _: Cost(2.0, MANY), 1.0)
+    assert before == [0, 0, 1]  # the second is kept: it may be the best
