@@ -15,7 +15,7 @@ _PAGES_SHARE: Final = 0.15
 """A recording is disturbed where it takes `_SLOW` times as long as a run, and new pages at least this share of that."""
 
 _TRIES: Final = 3
-_LONG_S: Final = 10.0
+_LONG_S: Final = 60.0
 """Recordings that take this long are not repeated."""
 
 
