@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 # Up to this many rows a linear layer with smaller weights stays bound by reading them: `findings/weight_bandwidth.py`.
 FEW_ROWS: Final = 32
-PRODUCT_EFFICIENCY: Final = 0.55
-"""Of its roofline, what a CPU's product of a few rows with small weights is expected to reach: an assumption. FBGEMM's float16 products
-of 1, 3 and 5 rows with weights of 4 to 64 MB in float32 reached 0.42 to 0.85 of what a core reads on one AMD Zen 3, their median 0.55;
-MKL's float32 products of 3 and 5 rows 0.17 to 0.4. int8 and int4 are expected to reach as much."""
+PRODUCT_EFFICIENCY: Final = 0.65
+"""Of its roofline, what a CPU's product of a few rows with small weights is expected to reach beside its entry: an assumption. FBGEMM's float16 and
+int8 products of 1, 3 and 5 rows with 512 x 512 to 32,000 x 512 weights reached 0.2 to 1 of what a core reads on one AMD Zen 3, their entry
+taken off, their median 0.64; MKL's float32 products of 3 and 5 rows 0.17 to 0.4. int4 is expected to reach as much."""
 
 # What a layer of 64 inputs and outputs took beyond torch's own, whose product is negligible at that size (torch 2.13, one core of a Zen 3,
 # 1 to 5 rows).
