@@ -87,7 +87,7 @@ def predicted(
         return None, _why_unreliable(replay)
     low, expected, high = speedups(replay, case)
     if high - 1 < SIGNIFICANT_SHARE:
-        return None, f"it would make the window {three_digits(high)} times faster at most"
+        return None, f"nothing is gained: {three_digits(high)}x at best"
     said = (*assumptions, *_unknown(replay))
     return Prediction(
         low=low,

@@ -355,7 +355,7 @@ def test_layers_of_a_tiny_model_lose_by_int8_even_at_best(lever: str) -> None:
     # measured: 0.76 and 0.80 times as fast
     prediction, why = lever_named(lever).predict(recorded("llama-T-T"))
     assert prediction is None
-    assert why.startswith("it would make the window 0.9")
+    assert why.startswith("nothing is gained: 0.9")
 
 
 # --- pointwise attention -----------------------------------------------------------------------------------------
