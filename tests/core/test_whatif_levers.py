@@ -282,6 +282,7 @@ def test_another_library_does_not_keep_what_a_product_wastes(
     replay, expected = recorded("llama-T-T"), {}
     for efficiency in (1e-9, weights.PRODUCT_EFFICIENCY, 1.0):
         monkeypatch.setattr(weights, "PRODUCT_EFFICIENCY", efficiency)
+        monkeypatch.setattr(weights, "ONE_ROW_EFFICIENCY", efficiency)
         prediction, _ = small_weights(replay, Weights(bits=16))
         assert prediction
         expected[efficiency] = prediction.expected
