@@ -15,6 +15,7 @@ from mmprof.analyzers import nesting
 from mmprof.analyzers.load import categories as c
 from mmprof.analyzers.load import columns as b
 from mmprof.analyzers.load.checks import check
+from mmprof.analyzers.load.freed import give_back_freed
 from mmprof.analyzers.load.link import link
 from mmprof.analyzers.load.read import RawTrace
 from mmprof.analyzers.load.times import OFF_BY_NS
@@ -110,6 +111,7 @@ def build(raw: RawTrace) -> Trace:
     words = _Vocabulary(raw)
     frames = {family: _frame(raw, words, family) for family in _INTS}
     raw.shares.clear()
+    give_back_freed()
     host, cut = nesting.nest(_host([frames.pop(f) for f in (b.OPERATOR, b.LAUNCH, b.HOST)]))
     activities, syncs, device_annotations = _device_frames(frames, words, host)
     trace = Trace(
