@@ -281,6 +281,7 @@ def check_conservation(report: DeviceReport) -> None:
         "busy and idle": (busy_ns + idle_ns, window_ns),
         "classes": (sum(r.time_ns for r in report.value("classes")), busy_ns),
         "bounds": (sum(r.time_ns for r in report.value("bounds")), busy_ns),
+        "known and unknown work": (sum(r.time_ns for r in report.value("work")), busy_ns),
         "operators": (sum(r.time_ns for r in report.value("ops")), busy_ns),
         "idle causes": (sum(r.time_ns for r in report.value("idle_causes")), idle_ns),
     }

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 from msgspec import Struct
 
+from mmprof.analyzers.costs import needs_arguments
 from mmprof.analyzers.devices import measured_device
+from mmprof.analyzers.load import categories as c
 from mmprof.analyzers.registry import Table, analysis
 
 if TYPE_CHECKING:
     from mmprof.analyzers.devices import DeviceSpec
     from mmprof.analyzers.view import View
+
+KNOWN: Final = "known"
+NO_OPERATOR: Final = "no operator"
+NO_ARGUMENTS: Final = "no arguments"
+NO_MODEL: Final = "no model"
+_SHAPE: Final = r"\[\d"
+"""A dimension in the recorded shapes: lists of tensors and scalars have none."""
 
 
 class BoundRow(Struct, frozen=True):
@@ -32,6 +41,21 @@ class BoundRow(Struct, frozen=True):
     flops: int
     bytes: int
     roofline_ns: int
+    count: int
+
+
+class WorkRow(Struct, frozen=True):
+    """Busy time whose FLOPs and bytes are known, or are not for one reason; time_ns of all rows sums to busy_ns.
+
+    Attributes:
+        work: known; no operator (a graph's kernels, launches outside operators); no arguments (the shapes or sizes that the
+            work follows from are not in the trace); no model (shapes are, mmprof has no formula for the operator).
+        time_ns: Busy time.
+        count: Number of activities.
+    """
+
+    work: str
+    time_ns: int
     count: int
 
 
@@ -75,10 +99,12 @@ class Bounds(Struct, frozen=True):
     Attributes:
         bounds: By time.
         roofline: The limits behind it.
+        work: How far FLOPs and bytes are known, and why not further.
     """
 
     bounds: list[BoundRow]
     roofline: Roofline
+    work: list[WorkRow] = []
 
 
 @analysis(
@@ -86,6 +112,7 @@ class Bounds(Struct, frozen=True):
     Table(
         "bounds", "Busy time by bound", "bound", ("time_ns", "flops", "bytes", "count"), by="bound"
     ),
+    Table("work", "How far FLOPs and bytes are known", "work", ("time_ns", "count")),
 )
 def bounds(view: View) -> Bounds:
     """Compare the time of each operator with the least time that its FLOPs and bytes need."""
@@ -101,7 +128,35 @@ def bounds(view: View) -> Bounds:
         )
         .sort("time_ns", "bound", descending=[True, False])
     )
-    return Bounds([BoundRow(*row) for row in rows.iter_rows()], _roofline(view, costed))
+    return Bounds(
+        [BoundRow(*row) for row in rows.iter_rows()], _roofline(view, costed), _work(view, costed)
+    )
+
+
+def _work(view: View, costed: pl.DataFrame) -> list[WorkRow]:
+    """Busy time by whether its work is known, by time."""
+    known = costed["model"].is_not_null()
+    work = pl.select(pl.when(known).then(pl.lit(KNOWN)).otherwise(_why_not(view))).to_series()
+    timed = costed.select("own_ns", work=work).group_by("work")
+    rows = timed.agg(time_ns=pl.col("own_ns").sum(), count=pl.len().cast(pl.Int64))
+    by_time = rows.sort("time_ns", "work", descending=[True, False])
+    return [WorkRow(*row) for row in by_time.iter_rows()]
+
+
+def _why_not(view: View) -> pl.Series:
+    """For each activity the reason why its work would not be known: a copy, memset or collective has no size."""
+    trace, operator = view.trace, view.activities["operator"]
+    name, call = trace.host["name"][operator], trace.host["call"][operator]
+    shaped = trace.calls["dims"].str.contains(_SHAPE)[call]
+    modelled = name.is_in([n for n in name.unique().drop_nulls() if needs_arguments(n)])
+    moves = (pl.col("class") == "communication") | pl.col("kind").is_in([c.MEMCPY, c.MEMSET])
+    return view.activities.select(
+        pl.when(~moves & pl.col("operator").is_null())
+        .then(pl.lit(NO_OPERATOR))
+        .when(moves | modelled | ~shaped)
+        .then(pl.lit(NO_ARGUMENTS))
+        .otherwise(pl.lit(NO_MODEL))
+    ).to_series()
 
 
 def _roofline(view: View, costed: pl.DataFrame) -> Roofline:

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from mmprof.analyzers.costs.call import VIEW_MODEL, Cost, OperatorCall, Shape, Tensor, parse_call
 from mmprof.analyzers.costs.dtypes import element_bytes, element_dtype_of_kernel
-from mmprof.analyzers.costs.registry import cost_model, cost_of, modelled_operators
+from mmprof.analyzers.costs.registry import (
+    cost_model,
+    cost_of,
+    modelled_operators,
+    needs_arguments,
+)
 
 __all__ = [
     "VIEW_MODEL",
@@ -21,5 +26,6 @@ __all__ = [
     "element_bytes",
     "element_dtype_of_kernel",
     "modelled_operators",
+    "needs_arguments",
     "parse_call",
 ]

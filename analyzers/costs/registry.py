@@ -53,10 +53,29 @@ def cost_of(call: OperatorCall) -> Cost | None:
     return cost if fits else None
 
 
+def undetermined(*names: str) -> None:
+    """Registers operators whose recorded arguments do not determine their work, whatever formula there were.
+
+    A name that ends in ``*`` stands for all that start so.
+    """
+    cost_model(*names)(_not_recorded)
+
+
+def _not_recorded(_call: OperatorCall) -> Cost:
+    msg = "the arguments do not determine the work"
+    raise UnderivableError(msg)
+
+
+def needs_arguments(name: str) -> bool:
+    """Whether an operator's work follows from arguments, which a call without a cost does not have recorded."""
+    return _model_for(name) is not None and cost_of(OperatorCall(name, (), ())) is None
+
+
 def modelled_operators() -> tuple[str, ...]:
     """The operators with a formula, sorted; ``triton_poi_*`` stands for all that start so."""
     _load_families()
-    return tuple(sorted((*_models, *_prefix_models)))
+    known = {**_models, **_prefix_models}
+    return tuple(sorted(name for name, model in known.items() if model is not _not_recorded))
 
 
 def _model_for(name: str) -> CostModel | None:

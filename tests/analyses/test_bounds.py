@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.builder import TraceBuilder
 from fixtures.planted import ALL_REDUCE, GEMM
-from mmprof.analyzers.analyses.bounds import bounds
+from mmprof.analyzers.analyses.bounds import NO_ARGUMENTS, NO_MODEL, NO_OPERATOR, bounds
 
 BF16 = ["c10::BFloat16", "c10::BFloat16"]
 
@@ -103,12 +103,34 @@ def test_the_bus_the_network_and_the_unknown_have_bounds_of_their_own(view_of) -
     assert bounds(view).roofline.coverage == pytest.approx(2 / 14)
 
 
+def test_why_work_is_not_known(view_of) -> None:
+    t = TraceBuilder()
+    matmul(t, rows=1, start=0, dur_ns=20_000)
+    t.launch("outside", at=1_000, call_ns=100, kernel=(21_000, 22_000))
+    with t.op("c10d::allreduce_", 1_200, 1_400):
+        t.launch(ALL_REDUCE, at=1_250, call_ns=100, kernel=(22_000, 24_000))
+    with t.op("my_library::shapeless", 1_500, 1_900):
+        t.launch("shapeless", at=1_600, call_ns=100, kernel=(24_000, 28_000))
+    # the result of an index has the shape of indices, which no trace records
+    with t.op("aten::index", 2_000, 2_400, dims=[[64, 64], []], types=["float", ""]):
+        t.launch("index", at=2_100, call_ns=100, kernel=(28_000, 36_000))
+    with t.op("my_library::secret", 2_500, 2_900, dims=[[64, 64]], types=["float"]):
+        t.launch("secret", at=2_600, call_ns=100, kernel=(36_000, 52_000))
+    assert {(row.work, row.time_ns, row.count) for row in bounds(view_of(t)).work} == {
+        ("known", 20_000, 1),
+        (NO_OPERATOR, 1_000, 1),
+        (NO_ARGUMENTS, 2_000 + 4_000 + 8_000, 3),
+        (NO_MODEL, 16_000, 1),
+    }
+
+
 def test_without_a_known_device_there_is_coverage_but_no_bound(view_of) -> None:
     t = TraceBuilder()
     t.metadata(deviceProperties=[{"id": 0, "name": "Experimental 9000"}])
     matmul(t, rows=1, start=0, dur_ns=20_000)
     result = bounds(view_of(t))
     assert [row.bound for row in result.bounds] == ["unknown"]
+    assert [row.work for row in result.work] == ["known"]
     assert result.roofline.coverage == 1.0
     assert result.roofline.source == ""
 

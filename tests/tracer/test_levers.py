@@ -130,6 +130,12 @@ def test_the_reorder_leaves_the_cross_attention_cache() -> None:
     assert 0 < len(moved) < whole
 
 
+multiplies_float32 = pytest.mark.skipif(
+    torch.cpu._is_amx_tile_supported(),
+    reason="on a CPU with AMX the lever says that it does not apply",
+)
+
+
 def counting(function: Callable[..., Any], calls: list[int]) -> Callable[..., Any]:
     def counted(*args: Any, **kwargs: Any) -> Any:
         calls.append(1)
@@ -146,7 +152,7 @@ def counting(function: Callable[..., Any], calls: list[int]) -> Callable[..., An
         ("sdpa", "diffusion", ""),
         ("static_kv_cache", "llama", ""),
         ("channels_last", "diffusion", ""),
-        ("onednn_matmul", "hstu", ""),
+        pytest.param("onednn_matmul", "hstu", "", marks=[multiplies_float32]),
     ],
 )
 def test_reassociation_is_rounding(name: str, family: str, task: str) -> None:
@@ -154,6 +160,15 @@ def test_reassociation_is_rounding(name: str, family: str, task: str) -> None:
     assert found.ok, found.detail
     assert found.relative_error < 1e-5
     assert found.agreement in {None, 1.0}
+
+
+@pytest.mark.parametrize("has_amx", [False, True])
+def test_products_are_not_routed_where_they_would_become_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, *, has_amx: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    refused = lever_named("onednn_matmul").applies(workload("hstu"), "cpu")
+    assert ("AMX" in refused) == has_amx
 
 
 @pytest.mark.parametrize(

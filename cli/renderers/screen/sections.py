@@ -26,6 +26,7 @@ _MODELLED: Final = ("compute", "memory", "latency")
 _LIMITED: Final = ("compute", "memory")
 _PEAKS_SHOWN: Final = ("bf16", "fp16", "tf32", "fp32")
 _TELLING_SHARE: Final = 0.01
+_KNOWN: Final = "known"
 _BESIDE: Final = {"overlap_ns": "overlapped", "head_ns": "host before", "tail_ns": "host after"}
 _KINDS: Final = {
     "kernel": ("kernel", "kernels"),
@@ -109,7 +110,9 @@ def bounds(device: DeviceReport, canvas: Canvas) -> RenderableType:
 
 def _roofline(device: DeviceReport) -> Iterator[str]:
     roofline: Roofline = device.value("roofline")
-    known = f"FLOPs and bytes known for {units.share(roofline.coverage)} of busy time"
+    known = (
+        f"FLOPs and bytes known for {units.share(roofline.coverage)} of busy time{_gaps(device)}"
+    )
     if not roofline.source or not roofline.coverage:
         yield known
         return
@@ -123,6 +126,17 @@ def _roofline(device: DeviceReport) -> Iterator[str]:
         yield _achieved(roofline, modelled, sum(r.time_ns for r in modelled) / 1e9)
     if roofline.measured_source:
         yield _measured(roofline)
+
+
+def _gaps(device: DeviceReport) -> str:
+    """What work is not known for, where that is much."""
+    busy_ns = device.value("busy_ns")
+    unknown = [
+        f"{row.work} {units.share_of(row.time_ns, busy_ns)}"
+        for row in device.value("work")
+        if row.work != _KNOWN and row.time_ns >= _TELLING_SHARE * busy_ns > 0
+    ]
+    return f" ({', '.join(unknown)})" if unknown else ""
 
 
 def _achieved(roofline: Roofline, modelled: Sequence[BoundRow], seconds: float) -> str:
