@@ -7,6 +7,8 @@ import pytest
 from fixtures.builder import TraceBuilder
 from fixtures.planted import ALL_REDUCE, GEMM
 from mmprof.analyzers.analyses.bounds import NO_ARGUMENTS, NO_MODEL, NO_OPERATOR, bounds
+from mmprof.analyzers.analyze import Options, views
+from mmprof.analyzers.load import load
 
 BF16 = ["c10::BFloat16", "c10::BFloat16"]
 
@@ -153,3 +155,29 @@ def test_the_roofline_share_is_over_the_work_of_the_device(view_of) -> None:
     )
     # 2 * 4096^3 FLOPs at 989.4 TFLOP/s are 138.9 us of 200 us; the copy has no part in it
     assert bounds(view_of(t)).roofline.roofline_share == pytest.approx(0.6946, abs=1e-4)
+
+
+SHAPED = [
+    "tracelens/h100/Qwen_Qwen1.5-0.5B-Chat__1016005.json.gz",
+    "tracelens/h100/google_owlv2-large-patch14-ensemble__1016001.json.gz",
+    "tracelens/mi300/gaunernst_bert-small-uncased__1016001.json.gz",
+    "tracelens/mi300/google_owlv2-large-patch14-ensemble__1016001.json.gz",
+    "tracelens/perf_model/normalization/normalization_layer_test.json.gz",
+    "tracelens/torch_compile_triton/trace.json.gz",
+    "hta/triton_example/triton_example.json.gz",
+]
+PARTLY_SHAPED = [
+    "hta/negative_queue_length_values_check/rank0.json.gz",
+    "hta/trace_diff/control/control.json.gz",
+    "tracelens/inference/xdit_flux.1_aiter_sage/profile_trace_rank_0.json.gz",
+]
+
+
+@pytest.mark.parametrize("name", [*SHAPED, *PARTLY_SHAPED])
+def test_what_real_traces_record_the_arguments_of_is_known(name: str, shared_traces) -> None:
+    view = next(views(load(shared_traces / name), Options()))
+    time_ns = {row.work: row.time_ns for row in bounds(view).work}
+    assert sum(time_ns.values()) == view.busy_ns
+    assert time_ns["known"] > 0.95 * (time_ns["known"] + time_ns.get(NO_MODEL, 0)) > 0
+    if name in SHAPED:
+        assert time_ns["known"] > 0.95 * view.busy_ns
