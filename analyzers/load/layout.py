@@ -1,8 +1,8 @@
 """Where the event array of a trace begins, how it is cut into blocks, and what stands around it.
 
 The array is cut at text that looks like the end of one event and the start of the next. A cut inside a string or a
-nested list makes both neighbours invalid JSON (quotes or brackets do not balance), so a wrong cut is always noticed
-by the decoder and never changes an answer.
+nested list of the array makes both neighbours invalid JSON (quotes or brackets do not balance), so the decoder notices it
+and no answer changes. What is cut behind the array is found by `array_end`, which asks the decoder where the array ends.
 """
 
 from __future__ import annotations

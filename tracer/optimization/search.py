@@ -322,13 +322,14 @@ class Search:
 
     def _why_not(self, name: str, on: Stack, gain: Predicted | None) -> str:
         """Why a lever is not worth a measurement on top of what is kept."""
-        rivals = self._rivals(name)
-        known = gain is not None and self.found.kept
-        if rivals and gain is not None and gain.high < WORTHWHILE:
-            return f"{' and '.join(rivals)}, which it excludes, is kept and was measured to gain as much"
-        if known and gain is not None and gain.high < WORTHWHILE:
+        if gain is None or not self.found.kept:
+            return ""
+        if gain.high < WORTHWHILE:
+            rivals = self._rivals(name)
+            if rivals:
+                return f"{' and '.join(rivals)}, which it excludes, is kept and was measured to gain as much"
             return f"predicted to gain nothing on top of {' + '.join(on)}"
-        if known and gain is not None and gain.high < self._shown:
+        if gain.high < self._shown:
             return (
                 f"predicted to gain {gain.high:.2f}x at most on top of {' + '.join(on)}: processes that run the same "
                 f"may differ by {self._shown:.2f}x"
